@@ -1,1 +1,4 @@
-//! common
+//! What the tools share.
+
+pub mod digest;
+pub mod reference;
