@@ -5,13 +5,14 @@
 //! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
 //! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`],
-//!   [`inventory`] (trust, names, matching).
+//!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching).
 
 pub mod cli;
 pub mod digest;
 pub mod duration;
 pub mod inventory;
 pub mod jsonl;
+pub mod manifest;
 pub mod pattern;
 pub mod record;
 pub mod reference;

@@ -1,0 +1,1 @@
+//! One table per question that a manifest is asked.
