@@ -2,3 +2,5 @@
 
 pub mod digest;
 pub mod reference;
+#[cfg(feature = "registry")]
+pub mod registry;
