@@ -362,10 +362,7 @@ impl<'a> Decided<'a> {
         for place in 0..count {
             self.verdicts[place].rules.add_if(Rule::ChildInUse, used[place] && !directly[place]);
         }
-        let mut stays: Vec<bool> = (0..count)
-            .map(|place| self.verdicts[place].rules.keeps() || (!self.is_dependent(place) && !self.verdicts[place].rules.deletes()))
-            .collect();
-        self.graph.mark_dependents(&mut stays);
+        let mut stays = self.staying(|rules| rules);
         self.hold_the_last(&mut stays);
         self.hold_what_hangs_in_the_air(&mut stays);
         for place in 0..count {
@@ -382,11 +379,22 @@ impl<'a> Decided<'a> {
         }
     }
 
-    /// A repository in use is never emptied: if all that is tagged would go, the newest stays.
+    /// What stays by the rules that `count` leaves, and what stays because of that.
+    fn staying(&self, count: impl Fn(Rules) -> Rules) -> Vec<bool> {
+        let stays =
+            |(place, verdict): (usize, &Decision)| count(verdict.rules).keeps() || (!self.is_dependent(place) && !verdict.rules.deletes());
+        let mut stays: Vec<bool> = self.verdicts.iter().enumerate().map(stays).collect();
+        self.graph.mark_dependents(&mut stays);
+        stays
+    }
+
+    /// A repository in use is never emptied: if all that is tagged would go, the newest stays. What stays only because a filter
+    /// dropped something does not count, or a filter could make the newest go.
     fn hold_the_last(&mut self, stays: &mut [bool]) {
+        let would_stay = self.staying(|rules| rules.without(Rule::Filtered));
         let tagged = |place: &usize| self.repository.entries[*place].own_tags().next().is_some();
         let candidates: Vec<usize> = (0..stays.len()).filter(tagged).collect();
-        if !self.is_in_use() || candidates.iter().any(|place| stays[*place]) {
+        if !self.is_in_use() || candidates.iter().any(|place| would_stay[*place]) {
             return;
         }
         let newest =

@@ -208,6 +208,8 @@ proptest! {
     #[test]
     fn a_further_use_never_deletes_more(scene in scenes(), further in one_use()) {
         let before = scene.verdicts();
+        // The newest of a repository that would be emptied is held in place of one in use; it yields when one is found.
+        prop_assume!(before.0.iter().all(|(name, ..)| !before.rules(name).contains(&Rule::Last.name())));
         let after = scene.used([further]).verdicts();
         for name in stays(&before) {
             prop_assert!(!after.gone().contains(&name), "{name} stayed before the use was known");
