@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::folder::temporary;
 use crate::ports::free_port;
 use crate::process::{Server, clean, program};
 
@@ -22,7 +23,7 @@ impl Redis {
     pub fn start() -> Self {
         let redis = program("redis-server", "redis-server");
         for _ in 0..20 {
-            let folder = TempDir::new().unwrap();
+            let folder = temporary();
             let port = free_port();
             let child = clean(&redis, folder.path())
                 .args([

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::folder::temporary;
 use crate::ports::free_port;
 use crate::process::{Server, clean, output_of, program};
 use crate::redis::Redis;
@@ -304,7 +305,7 @@ impl With {
     }
 
     fn try_start(&self) -> Option<Registry> {
-        let folder = TempDir::new().unwrap();
+        let folder = temporary();
         let host = format!("127.0.0.1:{}", free_port());
         let certificates = self.tls.then(|| Certificates::make(folder.path()));
         let mark = folder

@@ -2,15 +2,14 @@
 
 use std::process::Command;
 
-use tempfile::TempDir;
-
+use crate::folder::temporary;
 use crate::process::{clean, program};
 use crate::registry::Registry;
 
 /// Pulls everything that a reference (`team/app:v1`, `team/app@sha256:…`) leads to, all platforms, and verifies it as
 /// every client does. The error is what skopeo said.
 pub fn pull(registry: &Registry, reference: &str) -> Result<(), String> {
-    let folder = TempDir::new().unwrap();
+    let folder = temporary();
     skopeo(|skopeo| {
         skopeo
             .args(["copy", "--quiet", "--all", "--src-tls-verify=false"])
@@ -75,7 +74,7 @@ fn credentials(registry: &Registry, flag: &str) -> Vec<String> {
 }
 
 fn skopeo(arguments: impl FnOnce(&mut Command)) -> Result<String, String> {
-    let home = TempDir::new().unwrap();
+    let home = temporary();
     let mut command = clean(&program("skopeo", "skopeo"), home.path());
     command.env("TMPDIR", home.path()).arg("--insecure-policy");
     arguments(&mut command);

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::folder::temporary;
 use crate::http::{Listening, Request, Response};
 use crate::process::program;
 use crate::tls::self_signed;
@@ -168,7 +169,7 @@ struct Signer {
 
 impl Signer {
     fn new() -> Self {
-        let folder = TempDir::new().unwrap();
+        let folder = temporary();
         let (key, certificate) = (
             folder.path().join("token.key"),
             folder.path().join("token.crt"),

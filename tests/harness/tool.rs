@@ -4,7 +4,7 @@
 //! person at the keyboard. A failed expectation shows the command, its status and both streams.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::folder::temporary;
 use crate::process::signal;
 
 /// Longer than anything that a test waits for, and shorter than a person's patience.
@@ -52,7 +53,7 @@ impl Tool {
     }
 
     fn at(program: &Path) -> Self {
-        let home = TempDir::new().unwrap();
+        let home = temporary();
         let mut path = bin_folder().as_os_str().to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
@@ -92,14 +93,8 @@ impl Tool {
     pub fn path_first(mut self, folder: &Path) -> Self {
         let mut path = folder.as_os_str().to_owned();
         path.push(":");
-        let current: Vec<OsString> = self
-            .command
-            .get_envs()
-            .filter_map(|(name, value)| {
-                (name == "PATH").then(|| value.unwrap_or_default().to_owned())
-            })
-            .collect();
-        path.extend(current);
+        let current = self.command.get_envs().find(|(name, _)| *name == "PATH");
+        path.push(current.and_then(|(_, value)| value).unwrap_or_default());
         self.command.env("PATH", path);
         self
     }
