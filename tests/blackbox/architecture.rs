@@ -9,26 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TOOLS: [&str; 7] = [
-    "k8s-images",
-    "reg-list",
-    "reg-check",
-    "reg-select",
-    "reg-delete",
-    "reg-gc",
-    "reg-fix",
-];
+const TOOLS: [&str; 7] = ["k8s-images", "reg-list", "reg-check", "reg-select", "reg-delete", "reg-gc", "reg-fix"];
 
 /// The files of `common` that decide: no input, output, clock or environment.
-const PURE: [&str; 7] = [
-    "reference",
-    "digest",
-    "manifest",
-    "graph",
-    "inventory",
-    "duration",
-    "pattern",
-];
+const PURE: [&str; 7] = ["reference", "digest", "manifest", "graph", "inventory", "duration", "pattern"];
 
 struct Rule {
     /// What a failure says.
@@ -55,19 +39,13 @@ const RULES: [Rule; 7] = [
         says: "common knows no tool",
         covers: |file| file.starts_with("common/"),
         breaks: |_, path| is_tool(path, ""),
-        example: (
-            "common/src/cli.rs",
-            "fn f() { reg_delete::journal::write() }",
-        ),
+        example: ("common/src/cli.rs", "fn f() { reg_delete::journal::write() }"),
     },
     Rule {
         says: "what decides knows neither the HTTP client nor the storage tree",
         covers: is_pure,
         breaks: |_, path| of_crate(path, "registry") || of_crate(path, "store"),
-        example: (
-            "common/src/graph.rs",
-            "use crate::{digest::Digest, registry::page};",
-        ),
+        example: ("common/src/graph.rs", "use crate::{digest::Digest, registry::page};"),
     },
     Rule {
         says: "what decides reaches no file, socket, process, environment or clock",
@@ -76,70 +54,39 @@ const RULES: [Rule; 7] = [
             let world = ["fs", "process", "env", "net"];
             // An address is a value; what talks to one is not.
             let values = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "AddrParseError"];
-            let value = values
-                .iter()
-                .any(|value| starts_with(path, &format!("std::net::{value}")));
+            let value = values.iter().any(|value| starts_with(path, &format!("std::net::{value}")));
             let clock = ["SystemTime::now", "Instant::now", "Utc::now", "Local::now"];
-            world
-                .iter()
-                .any(|module| starts_with(path, &format!("std::{module}")))
+            (!value && world.iter().any(|module| starts_with(path, &format!("std::{module}"))))
                 || clock.iter().any(|now| path.ends_with(now))
                 || starts_with(path, "tokio")
                 || starts_with(path, "reqwest")
         },
-        example: (
-            "common/src/inventory.rs",
-            "use std::{collections::BTreeMap, env};",
-        ),
+        example: ("common/src/inventory.rs", "use std::{collections::BTreeMap, env};"),
     },
     Rule {
         says: "the HTTP client and the storage tree know neither records nor the command line",
         covers: |file| in_module(file, "registry") || in_module(file, "store"),
-        breaks: |_, path| {
-            ["record", "jsonl", "cli"]
-                .iter()
-                .any(|module| of_crate(path, module))
-        },
-        example: (
-            "common/src/registry/page.rs",
-            "use crate::record::Manifest;",
-        ),
+        breaks: |_, path| ["record", "jsonl", "cli"].iter().any(|module| of_crate(path, module)),
+        example: ("common/src/registry/page.rs", "use crate::record::Manifest;"),
     },
     Rule {
         says: "only reg-delete names the verbs that change a registry",
         covers: |file| !file.starts_with("tools/reg-delete/") && !in_module(file, "registry"),
         breaks: |_, path| {
-            ["common::registry::write", "crate::registry::write"]
-                .iter()
-                .any(|verbs| starts_with(path, verbs))
+            ["common::registry::write", "crate::registry::write"].iter().any(|verbs| starts_with(path, verbs))
                 || path.contains("registry::write::")
         },
-        example: (
-            "tools/reg-list/src/main.rs",
-            "use common::registry::{page, write::delete};",
-        ),
+        example: ("tools/reg-list/src/main.rs", "use common::registry::{page, write::delete};"),
     },
     Rule {
         says: "no tool renames or unlinks files but those that own a storage tree",
-        covers: |file| {
-            !["reg-gc", "reg-fix"]
-                .iter()
-                .any(|tool| file.starts_with(&format!("tools/{tool}/")))
-        },
+        covers: |file| !["reg-gc", "reg-fix"].iter().any(|tool| file.starts_with(&format!("tools/{tool}/"))),
         breaks: |_, path| {
-            [
-                "fs::rename",
-                "fs::remove_file",
-                "fs::remove_dir",
-                "fs::remove_dir_all",
-            ]
-            .iter()
-            .any(|verb| path == *verb || path.ends_with(&format!("::{verb}")))
+            ["fs::rename", "fs::remove_file", "fs::remove_dir", "fs::remove_dir_all"]
+                .iter()
+                .any(|verb| path == *verb || path.ends_with(&format!("::{verb}")))
         },
-        example: (
-            "tools/reg-delete/src/journal.rs",
-            "fn f() { std::fs::remove_file(path) }",
-        ),
+        example: ("tools/reg-delete/src/journal.rs", "fn f() { std::fs::remove_file(path) }"),
     },
 ];
 
@@ -150,24 +97,15 @@ fn the_sources_keep_the_rules() {
         .iter()
         .flat_map(|(file, source)| {
             let paths = paths_of(source);
-            RULES
-                .iter()
-                .flat_map(move |rule| violations(rule, file, &paths))
-                .collect::<Vec<_>>()
+            RULES.iter().flat_map(move |rule| violations(rule, file, &paths)).collect::<Vec<_>>()
         })
         .collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
     // A rule over files that are not there would hold for ever.
-    assert!(
-        files.iter().any(|(file, _)| file.starts_with("common/")),
-        "no source of common was read"
-    );
+    assert!(files.iter().any(|(file, _)| file.starts_with("common/")), "no source of common was read");
     for tool in ["k8s-images", "reg-list", "reg-select", "reg-delete"] {
         let main = format!("tools/{tool}/src/main.rs");
-        assert!(
-            files.iter().any(|(file, _)| *file == main),
-            "{main} was not read"
-        );
+        assert!(files.iter().any(|(file, _)| *file == main), "{main} was not read");
     }
 }
 
@@ -175,38 +113,19 @@ fn the_sources_keep_the_rules() {
 fn each_rule_can_be_broken() {
     for rule in &RULES {
         let (file, source) = rule.example;
-        assert_eq!(
-            violations(rule, file, &paths_of(source)).len(),
-            1,
-            "{source} in {file}: {}",
-            rule.says
-        );
-        let harmless = format!(
-            "// {source}\nfn f() {{ \"{source}\" }}\n#[cfg(test)]\nmod tests {{ {source} }}\n"
-        );
-        assert!(
-            violations(rule, file, &paths_of(&harmless)).is_empty(),
-            "{harmless}"
-        );
+        assert_eq!(violations(rule, file, &paths_of(source)).len(), 1, "{source} in {file}: {}", rule.says);
+        let harmless = format!("// {source}\nfn f() {{ \"{source}\" }}\n#[cfg(test)]\nmod tests {{ {source} }}\n");
+        assert!(violations(rule, file, &paths_of(&harmless)).is_empty(), "{harmless}");
     }
 }
 
 #[test]
 fn what_opens_no_socket_is_built_without_network_code() {
-    const NETWORK: [&str; 7] = [
-        "reqwest", "tokio", "rustls", "hyper", "ring", "ureq", "kube",
-    ];
+    const NETWORK: [&str; 7] = ["reqwest", "tokio", "rustls", "hyper", "ring", "ureq", "kube"];
     let networked = |package: &str| {
         let tree = dependencies_of(package);
-        assert!(
-            tree.iter().any(|name| name == "serde_json"),
-            "cargo tree -p {package} says {tree:?}"
-        );
-        NETWORK
-            .iter()
-            .filter(|name| tree.iter().any(|other| other == *name))
-            .copied()
-            .collect::<Vec<_>>()
+        assert!(tree.iter().any(|name| name == "serde_json"), "cargo tree -p {package} says {tree:?}");
+        NETWORK.iter().filter(|name| tree.iter().any(|other| other == *name)).copied().collect::<Vec<_>>()
     };
     assert_eq!(networked("reg-select"), Vec::<&str>::new());
     // The same question finds the network where it is.
@@ -215,21 +134,11 @@ fn what_opens_no_socket_is_built_without_network_code() {
 
 #[test]
 fn packages_depend_in_one_direction() {
-    for tool in TOOLS
-        .iter()
-        .filter(|tool| root().join("tools").join(tool).is_dir())
-    {
-        let others: Vec<String> = dependencies_of(tool)
-            .into_iter()
-            .filter(|name| TOOLS.contains(&&**name) && name != tool)
-            .collect();
+    for tool in TOOLS.iter().filter(|tool| root().join("tools").join(tool).is_dir()) {
+        let others: Vec<String> = dependencies_of(tool).into_iter().filter(|name| TOOLS.contains(&&**name) && name != tool).collect();
         assert!(others.is_empty(), "{tool} depends on {others:?}");
     }
-    assert!(
-        dependencies_of("common")
-            .iter()
-            .all(|name| !TOOLS.contains(&&**name))
-    );
+    assert!(dependencies_of("common").iter().all(|name| !TOOLS.contains(&&**name)));
     assert!(
         !dependencies_of("tests").contains(&"common".to_owned()),
         "tests speak the wire format in literal JSON, so that a renamed field turns one red"
@@ -244,20 +153,8 @@ fn the_top_level_stays_small() {
         .filter(|name| !name.starts_with('.') && name != "target")
         .collect();
     visible.sort();
-    let allowed = [
-        "Cargo.lock",
-        "Cargo.toml",
-        "LICENSE",
-        "README.md",
-        "common",
-        "scripts",
-        "tests",
-        "tools",
-    ];
-    let others: Vec<&String> = visible
-        .iter()
-        .filter(|name| !allowed.contains(&&***name))
-        .collect();
+    let allowed = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "common", "scripts", "tests", "tools"];
+    let others: Vec<&String> = visible.iter().filter(|name| !allowed.contains(&&***name)).collect();
     assert!(others.is_empty(), "not part of the layout: {others:?}");
 }
 
@@ -273,15 +170,7 @@ fn paths_are_read_from_sources() {
         fn h() { after::tests() }
     "##;
     let paths = paths_of(source);
-    let expected = [
-        "std::fs",
-        "std::io",
-        "std::io::Read",
-        "std::collections::*",
-        "crate::record",
-        "Utc::now",
-        "after::tests",
-    ];
+    let expected = ["std::fs", "std::io", "std::io::Read", "std::collections::*", "crate::record", "Utc::now", "after::tests"];
     assert_eq!(paths, expected);
 }
 
@@ -290,28 +179,20 @@ fn violations(rule: &Rule, file: &str, paths: &[String]) -> Vec<String> {
         return Vec::new();
     }
     let broken = paths.iter().filter(|path| (rule.breaks)(file, path));
-    broken
-        .map(|path| format!("{file} names {path}: {}", rule.says))
-        .collect()
+    broken.map(|path| format!("{file} names {path}: {}", rule.says)).collect()
 }
 
 fn starts_with(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// Whether a path leads to this module of `common`, from wherever in it.
 fn of_crate(path: &str, module: &str) -> bool {
-    ["crate", "common", "super", "super::super"]
-        .iter()
-        .any(|from| starts_with(path, &format!("{from}::{module}")))
+    ["crate", "common", "super", "super::super"].iter().any(|from| starts_with(path, &format!("{from}::{module}")))
 }
 
 fn is_tool(path: &str, own: &str) -> bool {
-    TOOLS
-        .iter()
-        .filter(|tool| **tool != own)
-        .any(|tool| starts_with(path, &tool.replace('-', "_")))
+    TOOLS.iter().filter(|tool| **tool != own).any(|tool| starts_with(path, &tool.replace('-', "_")))
 }
 
 fn is_pure(file: &str) -> bool {
@@ -353,29 +234,13 @@ fn sources() -> Vec<(String, String)> {
 /// The names of the packages that this one is built with.
 fn dependencies_of(package: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--locked",
-            "--package",
-            package,
-            "--edges",
-            "normal,build",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--locked", "--package", package, "--edges", "normal,build", "--prefix", "none"])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect()
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// Every path of two or more names in a source, those of `use` spelled out.
@@ -450,13 +315,7 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     let mut kept = Vec::new();
     let mut place = 0;
     while place < tokens.len() {
-        if tokens[place..]
-            .iter()
-            .zip(MARK)
-            .filter(|(token, mark)| *token == mark)
-            .count()
-            < MARK.len()
-        {
+        if tokens[place..].iter().zip(MARK).filter(|(token, mark)| *token == mark).count() < MARK.len() {
             kept.push(tokens[place].clone());
             place += 1;
             continue;
@@ -495,9 +354,7 @@ fn tokens_of(source: &str) -> Vec<String> {
             tokens.push("::".to_owned());
             2
         } else if first.is_alphanumeric() || first == '_' {
-            let length = rest
-                .find(|sign: char| !sign.is_alphanumeric() && sign != '_')
-                .unwrap_or(rest.len());
+            let length = rest.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap_or(rest.len());
             tokens.push(rest[..length].to_owned());
             length
         } else {
@@ -544,9 +401,7 @@ fn raw_string(rest: &str) -> Option<usize> {
     let hashes = start.len() - start.trim_start_matches('#').len();
     let content = start[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
-    let length = content
-        .find(&end)
-        .map_or(content.len(), |place| place + end.len());
+    let length = content.find(&end).map_or(content.len(), |place| place + end.len());
     Some(rest.len() - content.len() + length)
 }
 

@@ -18,11 +18,7 @@ pub fn temporary() -> TempDir {
     static PARENT: OnceLock<PathBuf> = OnceLock::new();
     let parent = PARENT.get_or_init(|| {
         let chosen = std::env::var_os("TMPDIR").is_some();
-        if !chosen && free_kib(Path::new(MEMORY)) > Some(ENOUGH) {
-            PathBuf::from(MEMORY)
-        } else {
-            std::env::temp_dir()
-        }
+        if !chosen && free_kib(Path::new(MEMORY)) > Some(ENOUGH) { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
     });
     tempfile::Builder::new()
         .prefix("test-")
@@ -31,15 +27,6 @@ pub fn temporary() -> TempDir {
 }
 
 fn free_kib(folder: &Path) -> Option<u64> {
-    let output = Command::new("df")
-        .args(["--output=avail", "-k"])
-        .arg(folder)
-        .output()
-        .ok()?;
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .last()?
-        .trim()
-        .parse()
-        .ok()
+    let output = Command::new("df").args(["--output=avail", "-k"]).arg(folder).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).lines().last()?.trim().parse().ok()
 }

@@ -26,24 +26,11 @@ impl Redis {
             let folder = temporary();
             let port = free_port();
             let child = clean(&redis, folder.path())
-                .args([
-                    "--port",
-                    &port.to_string(),
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "no",
-                ])
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .expect("redis-server starts");
-            let mut this = Self {
-                address: format!("127.0.0.1:{port}"),
-                _server: Server(child),
-                _folder: folder,
-            };
+            let mut this = Self { address: format!("127.0.0.1:{port}"), _server: Server(child), _folder: folder };
             if this.comes_up() {
                 return this;
             }
@@ -101,9 +88,7 @@ fn read_reply(reader: &mut impl BufRead) -> Vec<String> {
             reader.read_exact(&mut bytes).unwrap();
             vec![String::from_utf8_lossy(&bytes[..bytes.len() - 2]).into_owned()]
         }
-        "*" => (0..rest.parse::<usize>().unwrap_or(0))
-            .flat_map(|_| read_reply(reader))
-            .collect(),
+        "*" => (0..rest.parse::<usize>().unwrap_or(0)).flat_map(|_| read_reply(reader)).collect(),
         _ => panic!("redis answered {line}"),
     }
 }

@@ -56,15 +56,9 @@ impl ScriptedServer {
     /// Scripts the next answer to this method and path.
     pub fn on(&self, method: &str, path: &str, response: Response) -> &Self {
         let mut script = self.script.lock().unwrap();
-        match script
-            .answers
-            .iter_mut()
-            .find(|(m, p, _)| m == method && p == path)
-        {
+        match script.answers.iter_mut().find(|(m, p, _)| m == method && p == path) {
             Some((_, _, queue)) => queue.push_back(response),
-            None => script
-                .answers
-                .push((method.to_owned(), path.to_owned(), [response].into())),
+            None => script.answers.push((method.to_owned(), path.to_owned(), [response].into())),
         }
         drop(script);
         self
@@ -89,19 +83,12 @@ impl ScriptedServer {
 
     /// How many requests of this method came to this path, by the rules of [`on`](Self::on), without HEAD's fallback.
     pub fn count(&self, method: &str, path: &str) -> usize {
-        self.requests()
-            .iter()
-            .filter(|request| request.method == method && matches(path, request))
-            .count()
+        self.requests().iter().filter(|request| request.method == method && matches(path, request)).count()
     }
 }
 
 fn matches(path: &str, request: &Request) -> bool {
-    if path.contains('?') {
-        request.target == path
-    } else {
-        request.path() == path
-    }
+    if path.contains('?') { request.target == path } else { request.path() == path }
 }
 
 impl Script {
@@ -110,23 +97,13 @@ impl Script {
         if let Some(response) = self.handlers.iter().find_map(|handler| handler(request)) {
             return response;
         }
-        let methods: &[&str] = if request.method == "HEAD" {
-            &["HEAD", "GET"]
-        } else {
-            &[&request.method]
-        };
+        let methods: &[&str] = if request.method == "HEAD" { &["HEAD", "GET"] } else { &[&request.method] };
         for method in methods {
             // What is scripted with its query is the more exact answer.
             for exact in [true, false] {
-                let found = self.answers.iter_mut().find(|(m, p, _)| {
-                    m == method && p.contains('?') == exact && matches(p, request)
-                });
+                let found = self.answers.iter_mut().find(|(m, p, _)| m == method && p.contains('?') == exact && matches(p, request));
                 if let Some((_, _, queue)) = found {
-                    let next = if queue.len() > 1 {
-                        queue.pop_front()
-                    } else {
-                        queue.front().cloned()
-                    };
+                    let next = if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() };
                     return next.expect("a scripted path has an answer");
                 }
             }

@@ -62,11 +62,7 @@ impl TokenServer {
             policy.asked.push(request.clone());
             policy.answer(request, &signs)
         });
-        Self(Arc::new(Inner {
-            signer,
-            policy,
-            listening,
-        }))
+        Self(Arc::new(Inner { signer, policy, listening }))
     }
 
     /// From now on asks for these basic credentials, and answers 401 to others.
@@ -109,10 +105,7 @@ impl TokenServer {
 
     /// The scopes of each request so far, in order.
     pub fn scopes_asked(&self) -> Vec<Vec<String>> {
-        self.requests()
-            .iter()
-            .map(|request| request.parameters("scope"))
-            .collect()
+        self.requests().iter().map(|request| request.parameters("scope")).collect()
     }
 
     /// The certificate that a registry needs as `rootcertbundle`.
@@ -137,8 +130,7 @@ impl Policy {
         }
         if let Some((user, password)) = &self.credentials {
             let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-            let form = request.parameters("password") == [password.clone()]
-                && request.parameters("username") == [user.clone()];
+            let form = request.parameters("password") == [password.clone()] && request.parameters("username") == [user.clone()];
             if request.header("authorization") != Some(basic.as_str()) && !form {
                 return Response::error(401, "UNAUTHORIZED");
             }
@@ -152,10 +144,7 @@ impl Policy {
             .collect();
         let signer = self.foreign_key.as_ref().unwrap_or(signer);
         let token = signer.token(&scopes, self.expires_in, &self.withheld);
-        Response::json(
-            200,
-            json!({"token": token, "access_token": token, "expires_in": self.expires_in}),
-        )
+        Response::json(200, json!({"token": token, "access_token": token, "expires_in": self.expires_in}))
     }
 }
 
@@ -170,33 +159,16 @@ struct Signer {
 impl Signer {
     fn new() -> Self {
         let folder = temporary();
-        let (key, certificate) = (
-            folder.path().join("token.key"),
-            folder.path().join("token.crt"),
-        );
+        let (key, certificate) = (folder.path().join("token.key"), folder.path().join("token.crt"));
         self_signed(&key, &certificate, ISSUER, false);
         let pem = std::fs::read_to_string(&certificate).unwrap();
-        let x5c = pem
-            .lines()
-            .filter(|line| !line.starts_with("-----"))
-            .collect();
-        Self {
-            key,
-            certificate,
-            x5c,
-            _folder: folder,
-        }
+        let x5c = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        Self { key, certificate, x5c, _folder: folder }
     }
 
     fn token(&self, scopes: &[String], expires_in: u64, withheld: &[String]) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
-            .as_secs();
-        let access: Vec<Value> = scopes
-            .iter()
-            .filter_map(|scope| granted(scope, withheld))
-            .collect();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let access: Vec<Value> = scopes.iter().filter_map(|scope| granted(scope, withheld)).collect();
         let header = json!({"typ": "JWT", "alg": "RS256", "x5c": [self.x5c]});
         let claims = json!({
             "iss": ISSUER, "sub": "tester", "aud": SERVICE, "jti": now.to_string(),
@@ -217,11 +189,7 @@ impl Signer {
             .expect("openssl starts");
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "openssl dgst -sign ended with {}",
-            output.status
-        );
+        assert!(output.status.success(), "openssl dgst -sign ended with {}", output.status);
         output.stdout
     }
 }
@@ -234,9 +202,6 @@ fn encoded(value: &Value) -> String {
 fn granted(scope: &str, withheld: &[String]) -> Option<Value> {
     let (kind, rest) = scope.split_once(':')?;
     let (name, actions) = rest.rsplit_once(':')?;
-    let actions: Vec<&str> = actions
-        .split(',')
-        .filter(|action| !withheld.iter().any(|other| other == action))
-        .collect();
+    let actions: Vec<&str> = actions.split(',').filter(|action| !withheld.iter().any(|other| other == action)).collect();
     Some(json!({"type": kind, "name": name, "actions": actions}))
 }
