@@ -399,3 +399,14 @@ fn records_are_read_by_type() {
     assert_eq!(ran.records_of("use")[1]["n"], 2);
     assert_eq!(ran.the("header"), json!({"type": "header"}));
 }
+
+#[test]
+fn a_terminal_is_a_terminal() {
+    let streams = "for n in 0 1 2; do [ -t $n ] && echo \"$n's\"; done; true";
+    assert!(shell(streams).run().succeeds().stdout().is_empty());
+    let ran = shell(streams).in_terminal().run().succeeds();
+    assert_eq!(ran.stdout().matches("'s").count(), 3, "{ran}");
+    let ran = shell(&format!("{{ {streams}; }} < /dev/null 2> /dev/null; exit 3")).in_terminal().run().status(3);
+    assert_eq!(ran.stdout().trim(), "1's");
+    assert!(shell("cat; echo end").in_terminal().run().succeeds().stdout().contains("end"));
+}

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use crate::http::Listening;
 pub use crate::http::{Request, Response};
 
-type Handler = Box<dyn Fn(&Request) -> Option<Response> + Send>;
+type Handler = Arc<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
 
 #[derive(Default)]
 struct Script {
@@ -39,7 +39,16 @@ impl ScriptedServer {
     pub fn start() -> Self {
         let script = Arc::new(Mutex::new(Script::default()));
         let shared = Arc::clone(&script);
-        let listening = Listening::start(move |request| shared.lock().unwrap().answer(request));
+        let listening = Listening::start(move |request| {
+            let handlers = {
+                let mut script = shared.lock().unwrap();
+                script.requests.push(request.clone());
+                script.handlers.clone()
+            };
+            // The lock is not held while they run, so that they may look at the server.
+            let handled = handlers.iter().find_map(|handler| handler(request));
+            handled.unwrap_or_else(|| shared.lock().unwrap().answer(request))
+        });
         Self { listening, script }
     }
 
@@ -65,8 +74,8 @@ impl ScriptedServer {
     }
 
     /// Asks this function first; where it gives nothing the scripted answers follow.
-    pub fn handle(&self, handler: impl Fn(&Request) -> Option<Response> + Send + 'static) -> &Self {
-        self.script.lock().unwrap().handlers.push(Box::new(handler));
+    pub fn handle(&self, handler: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> &Self {
+        self.script.lock().unwrap().handlers.push(Arc::new(handler));
         self
     }
 
@@ -93,10 +102,6 @@ fn matches(path: &str, request: &Request) -> bool {
 
 impl Script {
     fn answer(&mut self, request: &Request) -> Response {
-        self.requests.push(request.clone());
-        if let Some(response) = self.handlers.iter().find_map(|handler| handler(request)) {
-            return response;
-        }
         let methods: &[&str] = if request.method == "HEAD" { &["HEAD", "GET"] } else { &[&request.method] };
         for method in methods {
             // What is scripted with its query is the more exact answer.

@@ -4,6 +4,7 @@
 //! header (`x5c`) and the registry knows it as its `rootcertbundle`, the form that Distribution 2 and 3 both take.
 //! Protocol: <https://distribution.github.io/distribution/spec/auth/token/>.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -42,6 +43,7 @@ struct Policy {
     overruled: Option<Response>,
     foreign_key: Option<Signer>,
     asked: Vec<Request>,
+    minted: HashMap<String, String>,
 }
 
 impl TokenServer {
@@ -55,6 +57,7 @@ impl TokenServer {
             overruled: None,
             foreign_key: None,
             asked: Vec::new(),
+            minted: HashMap::new(),
         }));
         let (signs, decides) = (Arc::clone(&signer), Arc::clone(&policy));
         let listening = Listening::start(move |request| {
@@ -113,9 +116,13 @@ impl TokenServer {
         &self.0.signer.certificate
     }
 
-    /// A token as the server would give it, without asking.
+    /// A token for five minutes as the server would give it, without asking.
     pub fn mint(&self, scopes: &[String]) -> String {
-        self.0.signer.token(scopes, 300, &[])
+        // Fixtures ask for the same again and again, and each signature is a process.
+        self.policy(|policy| {
+            let minted = policy.minted.entry(scopes.join(" "));
+            minted.or_insert_with(|| self.0.signer.token(scopes, 300, &[])).clone()
+        })
     }
 
     fn policy<T>(&self, change: impl FnOnce(&mut Policy) -> T) -> T {

@@ -120,12 +120,28 @@ impl Tool {
         let mut limited = Command::new("bash");
         limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")]);
         limited.arg(self.command.get_program()).args(self.command.get_args());
-        limited.env_clear();
+        Self { command: self.moved_to(limited), ..self }
+    }
+
+    /// Runs the command in a terminal: input, output and errors are one, so what it says on either stream comes as
+    /// standard output, in lines that end with CR LF. The input ends as with Ctrl-D. With [`shell`] and its
+    /// redirections a test chooses which of the streams are the terminal.
+    pub fn in_terminal(self) -> Self {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let quoted: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"]);
+        Self { command: self.moved_to(script), ..self }
+    }
+
+    /// A command that runs this one has its environment and folder.
+    fn moved_to(&self, mut outer: Command) -> Command {
+        outer.env_clear();
         for (name, value) in self.command.get_envs() {
-            limited.env(name, value.unwrap_or_default());
+            outer.env(name, value.unwrap_or_default());
         }
-        limited.current_dir(self.command.get_current_dir().unwrap_or(self.home.path()));
-        Self { command: limited, ..self }
+        outer.current_dir(self.command.get_current_dir().unwrap_or(self.home.path()));
+        outer
     }
 
     /// Runs the command to its end.
