@@ -288,11 +288,13 @@ fn blocks_of(page: &str, text: &str) -> Vec<Block> {
         let place = format!("{page}:{}", number + 1);
         let mut words = fence.split_whitespace();
         let language = words.next().unwrap_or_default().to_owned();
-        let status = words
-            .map(|word| word.strip_prefix("status=").and_then(|status| status.parse().ok()))
-            .map(|status| status.unwrap_or_else(|| panic!("{place}: a fence says a language and status=N, no more")))
-            .last()
-            .unwrap_or(0);
+        let mut status = 0;
+        for word in words {
+            status = word
+                .strip_prefix("status=")
+                .and_then(|status| status.parse().ok())
+                .unwrap_or_else(|| panic!("{place}: a fence says a language and status=N, no more"));
+        }
         let mut text = String::new();
         loop {
             let (_, line) = lines.next().unwrap_or_else(|| panic!("{place}: the block does not end"));
