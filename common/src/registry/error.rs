@@ -353,7 +353,9 @@ impl fmt::Display for Trouble {
             Self::Certificate(text) => {
                 write!(formatter, "the server's certificate is not trusted ({text}); name the authority that signed it with --ca-file")
             }
-            Self::Tls(text) => write!(formatter, "TLS failed: {text}"),
+            Self::Tls(text) => {
+                write!(formatter, "TLS failed: {text}; if the server there is meant to speak plain HTTP, add --plain-http")
+            }
             Self::Lost(text) => write!(formatter, "the connection was lost: {text}"),
             Self::CutBody(text) => write!(formatter, "the connection was lost within the answer: {text}"),
             Self::Timeout(limit) => write!(formatter, "no answer within {} s", limit.as_secs_f32()),

@@ -194,7 +194,16 @@ impl Drop for Server {
 
 fn converse<S: Read + Write>(stream: S, handler: &dyn Fn(&Request) -> Reply, seen: &Mutex<Vec<Request>>) {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = read(&mut stream) {
+    loop {
+        let request = match read(&mut stream) {
+            Received::Request(request) => request,
+            // What real servers say to TLS, or to anything that is not HTTP.
+            Received::Nonsense => {
+                let _ = stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                break;
+            }
+            Received::End => break,
+        };
         seen.lock().unwrap().push(request.clone());
         let reply = handler(&request);
         if write(stream.get_mut(), &request, &reply).is_none() {
@@ -203,26 +212,33 @@ fn converse<S: Read + Write>(stream: S, handler: &dyn Fn(&Request) -> Reply, see
     }
 }
 
-fn read<S: Read>(stream: &mut BufReader<S>) -> Option<Request> {
+enum Received {
+    Request(Request),
+    Nonsense,
+    End,
+}
+
+fn read<S: Read>(stream: &mut BufReader<S>) -> Received {
     let mut line = || {
         let mut bytes = Vec::new();
-        stream.read_until(b'\n', &mut bytes).ok()?;
-        String::from_utf8(bytes).ok().map(|line| line.trim_end().to_owned())
+        stream.read_until(b'\n', &mut bytes).unwrap_or(0);
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
     };
-    let first = line()?;
-    let mut words = first.split(' ').map(str::to_owned);
-    let (method, path) = (words.next()?, words.next()?);
-    let mut headers = Vec::new();
-    loop {
-        let header = line()?;
-        let Some((name, value)) = header.split_once(':') else { break };
-        headers.push((name.to_owned(), value.trim().to_owned()));
+    let first = line();
+    let words: Vec<&str> = first.split(' ').collect();
+    let [method, path, "HTTP/1.1"] = words.as_slice() else {
+        return if first.is_empty() { Received::End } else { Received::Nonsense };
+    };
+    let mut request = Request { method: (*method).to_owned(), path: (*path).to_owned(), headers: Vec::new(), body: Vec::new() };
+    while let Some((name, value)) = line().split_once(':') {
+        request.headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let mut request = Request { method, path, headers, body: Vec::new() };
     let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
     request.body.resize(length, 0);
-    stream.read_exact(&mut request.body).ok()?;
-    Some(request)
+    if stream.read_exact(&mut request.body).is_err() {
+        return Received::End;
+    }
+    Received::Request(request)
 }
 
 /// Answers; `None` if the connection is to be closed.
