@@ -29,8 +29,8 @@ const SIZE: usize = 1000;
 /// The size of a page for which no size was asked for.
 const UNASKED: usize = 100;
 
-/// How many other page sizes are tried where a connection breaks, and how often each.
-const SIZES: usize = 5;
+/// How many neighbours of a page size are tried where a connection breaks, and how often each size.
+const NEIGHBOURS: usize = 5;
 const TRIES: u32 = 3;
 
 /// How many pages in a row may have nothing new.
@@ -165,10 +165,7 @@ impl Catalog {
         if !broke(&result) {
             return result.map(|answer| (ask.url, answer));
         }
-        let size = size_of(url_of_page).unwrap_or(UNASKED);
-        for step in 1..=SIZES {
-            // Smaller first, as a larger one may be above what the registry takes.
-            let other = if size > step { size - step } else { size + step };
+        for other in other_sizes(size_of(url_of_page)) {
             ask.url = url(&self.transport, Some(other), last_of(url_of_page).as_deref());
             let result = self.transport.send(&ask).await;
             if !broke(&result) && !matches!(&result, Ok(answer) if answer.status == StatusCode::BAD_REQUEST) {
@@ -208,7 +205,8 @@ impl Catalog {
     /// An error that says what to do, where it says that there is no catalog at all.
     fn explained(&self, error: Error) -> Error {
         let is_missing = matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported();
-        if is_missing && self.seen.is_empty() {
+        // A wrong password is no missing catalog, and its way out is another.
+        if is_missing && !error.is_rejected() && self.seen.is_empty() {
             let host = self.transport.host();
             error.with_hint(format!(
                 "where a registry shows no catalog, name its repositories ({host}/REPOSITORY) or give them, one a line, on standard input"
@@ -231,6 +229,20 @@ fn url(transport: &Transport, size: Option<usize>, last: Option<&str>) -> Url {
         }
     }
     url
+}
+
+/// The page sizes to try where one breaks the connection: its neighbours, then ever smaller ones, as the registry may take none as
+/// large and not say how large its own are.
+fn other_sizes(size: Option<usize>) -> Vec<usize> {
+    let near = size.into_iter().flat_map(|size| (1..=NEIGHBOURS).map(move |step| if size > step { size - step } else { size + step }));
+    let halves = std::iter::successors(Some(size.unwrap_or(UNASKED) / 2), |size| Some(size / 2)).take_while(|size| *size > 0);
+    let mut sizes: Vec<usize> = Vec::new();
+    for other in near.chain(halves).filter(|other| Some(*other) != size) {
+        if !sizes.contains(&other) {
+            sizes.push(other);
+        }
+    }
+    sizes
 }
 
 /// The page size that a URL asks for.
@@ -361,6 +373,13 @@ mod tests {
         });
         let error = all(&server).await.unwrap_err();
         assert!(error.to_string().contains("connection was lost") && !error.is_lasting(), "{error}");
+    }
+
+    #[test]
+    fn sizes_to_try() {
+        assert_eq!(other_sizes(Some(1000)), [999, 998, 997, 996, 995, 500, 250, 125, 62, 31, 15, 7, 3, 1]);
+        assert_eq!(other_sizes(Some(3)), [2, 1, 6, 7, 8]);
+        assert_eq!(other_sizes(None), [50, 25, 12, 6, 3, 1]);
     }
 
     #[tokio::test]

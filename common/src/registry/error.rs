@@ -188,6 +188,12 @@ impl Error {
         matches!(self.status(), Some(401 | 403)) || matches!(self.0.cause, Cause::Realm(_) | Cause::Credentials(_))
     }
 
+    /// The registry, or its token server, says that the user name or the password is wrong.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.0.cause, Cause::Rejected { .. })
+    }
+
     /// The registry as a whole cannot be asked, so that asking it about the next repository is no use.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
