@@ -1,6 +1,20 @@
-//! What the tools share.
+//! What the registry-housekeeping tools share.
+//!
+//! In reading order:
+//!
+//! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
+//! - [`cli`]: the one `main`, exit status, shared flags, progress.
+//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`], [`graph`],
+//!   [`inventory`] (trust, names, matching).
 
+pub mod cli;
 pub mod digest;
+pub mod duration;
+pub mod graph;
+pub mod inventory;
+pub mod jsonl;
+pub mod pattern;
+pub mod record;
 pub mod reference;
 #[cfg(feature = "registry")]
 pub mod registry;

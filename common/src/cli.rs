@@ -1,0 +1,251 @@
+//! The one `main` of all tools: parse, run, print `tool: cause`, exit status; and what their command lines share.
+//!
+//! Exit status, one list for all tools:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done (`skipped` is done) |
+//! | 1 | done, but some items failed, or the answer is no (findings, incomplete, frozen) |
+//! | 2 | could not do it, or bad usage |
+//! | 3 | refused for safety (an inventory or plan that cannot be trusted, a cap exceeded, a registry that is writable) |
+
+mod flags;
+mod inventories;
+mod output;
+mod progress;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, ValueEnum};
+
+#[cfg(feature = "registry")]
+pub use flags::RegistryFlags;
+pub use flags::{InventoryFlags, NameFlags, RepositoryFlags};
+pub use inventories::{read_keep_lists, refuse_what_is_cut};
+pub use output::{Format, Output};
+pub use progress::{Progress, bytes, count, table};
+
+/// How a tool's work ended, where it ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// All of it was done.
+    Done,
+    /// It was done, but some items failed, or the answer is no.
+    Partial,
+    /// It was finished, and is not to be acted on: a cap was exceeded.
+    Refused,
+}
+
+impl Status {
+    /// The graver of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
+/// An error that is a refusal for safety (status 3) and not a failure.
+///
+/// Put it anywhere in an error's chain.
+#[derive(Debug)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What `main` must know of a tool.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    /// The program's name: `reg-list`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Whether it changes anything. A reader that goes away ends a lister quietly, and stops a destructive tool at once with 2.
+    pub destructive: bool,
+}
+
+/// The flags of every tool.
+#[derive(Debug, Clone, Args)]
+pub struct CommonFlags {
+    /// What standard output carries: records, or a table of them; a table where it is a terminal
+    #[arg(long, value_enum, value_name = "FORMAT", global = true, help_heading = "Output")]
+    pub format: Option<Format>,
+    /// No progress and no summary on standard error
+    #[arg(long, short, global = true, help_heading = "Output")]
+    pub quiet: bool,
+    /// Say on standard error what is asked and answered
+    #[arg(long, short, global = true, help_heading = "Output")]
+    pub verbose: bool,
+    /// Print the manual page or a completion script
+    #[arg(long, value_enum, value_name = "WHAT", hide = true, exclusive = true)]
+    generate: Option<Generate>,
+}
+
+/// What `--generate` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Generate {
+    /// A manual page
+    Man,
+    /// Completion for bash
+    Bash,
+    /// Completion for zsh
+    Zsh,
+    /// Completion for fish
+    Fish,
+}
+
+/// Gives `main` the flags that it acts on itself.
+pub trait CommonArgs: Parser {
+    /// The flags of every tool.
+    fn common(&self) -> &CommonFlags;
+}
+
+/// What a tool's `run` is given beside its arguments.
+#[derive(Debug)]
+pub struct Context {
+    tool: Tool,
+    quiet: bool,
+    format: Format,
+}
+
+impl Context {
+    /// The tool's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.tool.name
+    }
+
+    /// The tool's version.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        self.tool.version
+    }
+
+    /// Standard output, for records.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        Output::stdout(self.format)
+    }
+
+    /// Says a sentence to people: `tool: lowercase phrase`. A standard error that cannot be written to is no reason to stop.
+    pub fn say(&self, text: impl fmt::Display) {
+        let _ = writeln!(io::stderr().lock(), "{}: {text}", self.tool.name);
+    }
+
+    /// Writes lines of the summary, unless `--quiet`.
+    pub fn summarize(&self, text: impl fmt::Display) {
+        if !self.quiet {
+            let _ = write!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// A line that tells how far the work is; silent where standard error is no terminal, and with `--quiet`.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress::new(!self.quiet && io::stderr().is_terminal())
+    }
+
+    /// Standard input for a filter.
+    ///
+    /// # Errors
+    /// Where standard input is a terminal: a sentence with `example`, instead of waiting for what nobody types.
+    pub fn filter_input(&self, wants: &str, example: &str) -> anyhow::Result<io::BufReader<io::Stdin>> {
+        if io::stdin().is_terminal() {
+            anyhow::bail!("reads {wants} from standard input, which is a terminal; for example: {example}");
+        }
+        Ok(io::BufReader::with_capacity(1 << 18, io::stdin()))
+    }
+}
+
+/// The whole of a tool's `main`: parses the command line, runs, prints what went wrong, and says how it ended.
+pub fn main<A: CommonArgs>(tool: Tool, run: impl FnOnce(A, &Context) -> anyhow::Result<Status>) -> ExitCode {
+    let arguments = match parse::<A>(tool, std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let common = arguments.common();
+    if common.verbose {
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::DEBUG).with_ansi(false).without_time();
+        let _ = subscriber.try_init();
+    }
+    let table = io::stdout().is_terminal();
+    let format = common.format.unwrap_or(if table { Format::Table } else { Format::Jsonl });
+    let context = Context { tool, quiet: common.quiet, format };
+    match run(arguments, &context) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Partial) => ExitCode::from(1),
+        Ok(Status::Refused) => ExitCode::from(3),
+        Err(error) if is_broken_pipe(&error) && !tool.destructive => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => {
+            context.say("the reader of standard output went away: stopped at once");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            context.say(format_args!("{error:#}"));
+            ExitCode::from(if error.chain().any(|cause| cause.is::<Refused>()) { 3 } else { 2 })
+        }
+    }
+}
+
+fn parse<A: CommonArgs>(tool: Tool, arguments: impl Iterator<Item = OsString>) -> Result<A, ExitCode> {
+    let mut command = command::<A>(tool);
+    let matches = match command.try_get_matches_from_mut(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Err(usage(tool, &error)),
+    };
+    // Looked at before the arguments are built, because it stands alone, without what else is required.
+    if let Ok(Some(generate)) = matches.try_get_one::<Generate>("generate") {
+        return Err(match generated(&command, tool, *generate) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(2),
+        });
+    }
+    A::from_arg_matches(&matches).map_err(|error| usage(tool, &error.format(&mut command)))
+}
+
+/// The clap definition that `--help`, the manual page and the completions are made from: examples first.
+fn command<A: CommandFactory>(tool: Tool) -> clap::Command {
+    A::command()
+        .name(tool.name)
+        .version(tool.version)
+        .help_template("{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}")
+}
+
+/// Prints what clap has to say: help and version to standard output, the rest as `tool: …`.
+fn usage(tool: Tool, error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let _ = write!(io::stderr().lock(), "{}: {text}", tool.name);
+    ExitCode::from(2)
+}
+
+fn generated(command: &clap::Command, tool: Tool, what: Generate) -> io::Result<()> {
+    let mut text = Vec::new();
+    let mut command = command.clone();
+    match what {
+        Generate::Man => clap_mangen::Man::new(command).render(&mut text)?,
+        Generate::Bash => clap_complete::generate(clap_complete::Shell::Bash, &mut command, tool.name, &mut text),
+        Generate::Zsh => clap_complete::generate(clap_complete::Shell::Zsh, &mut command, tool.name, &mut text),
+        Generate::Fish => clap_complete::generate(clap_complete::Shell::Fish, &mut command, tool.name, &mut text),
+    }
+    io::stdout().lock().write_all(&text)
+}
+
+/// Whether the reader of standard output went away. Only [`Output`] says so: a network connection may break its pipe too.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(output::is_reader_gone))
+}
