@@ -1,3 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod document;
+mod tree;
+
 fn main() {}
