@@ -38,8 +38,7 @@ mod tests {
     fn a_list_is_read_line_by_line() {
         let text = "# what compose runs\nnginx:1.25\n\n  registry.example.com:5000/team/app:2  \r\nno image\nnginx:1.25\n${IMAGE}";
         let found = read(text);
-        let images: Vec<&str> =
-            found.objects.iter().flat_map(|object| &object.mentions).map(|mention| mention.image.as_str()).collect();
+        let images: Vec<&str> = found.objects.iter().flat_map(|object| &object.mentions).map(|mention| mention.image.as_str()).collect();
         assert_eq!(images, ["nginx:1.25", "registry.example.com:5000/team/app:2", "nginx:1.25"]);
         let lines: Vec<usize> = found.faults.iter().map(|fault| line_of(text, fault.at.unwrap())).collect();
         assert_eq!(lines, [5, 7]);

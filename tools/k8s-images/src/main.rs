@@ -123,7 +123,9 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
 fn operands(arguments: &Args) -> anyhow::Result<(SourceKind, &[PathBuf])> {
     let (kind, operands) = match arguments.from {
         Some(From::Lines) if arguments.operands.is_empty() => {
-            bail!("--from lines needs the file to read, or - for standard input: docker compose config --images | k8s-images --from lines -")
+            bail!(
+                "--from lines needs the file to read, or - for standard input: docker compose config --images | k8s-images --from lines -"
+            )
         }
         Some(From::Lines) => (SourceKind::Lines, &arguments.operands),
         None => (SourceKind::Files, &arguments.filename),

@@ -76,6 +76,8 @@ pub(crate) struct Mention {
 pub(crate) struct Found {
     /// The objects.
     pub(crate) objects: Vec<Object>,
+    /// How many documents were lists, be they empty.
+    pub(crate) lists: usize,
     /// How many documents were no Kubernetes objects, such as a file of values.
     pub(crate) strangers: usize,
     /// What is wrong.
@@ -135,6 +137,7 @@ impl Found {
     }
 
     fn add_list(&mut self, list: &Map, identity: &Identity) {
+        self.lists += 1;
         if identity.kind.is_none() {
             // kubectl writes the keys in order, and the kind after the items.
             self.fault(list.text("apiVersion"), "holds items, and no kind after them: it was cut off".to_owned());
@@ -239,11 +242,8 @@ fn owner(map: &Map, identity: &Identity) -> Option<Identity> {
 }
 
 /// The lists of containers in a pod's spec.
-const CONTAINERS: [(&str, Field); 3] = [
-    ("containers", Field::Container),
-    ("initContainers", Field::InitContainer),
-    ("ephemeralContainers", Field::EphemeralContainer),
-];
+const CONTAINERS: [(&str, Field); 3] =
+    [("containers", Field::Container), ("initContainers", Field::InitContainer), ("ephemeralContainers", Field::EphemeralContainer)];
 
 /// The lists of their states in a pod's status.
 const STATUSES: [(&str, Field); 3] = [
@@ -381,4 +381,212 @@ pub(crate) fn parse_image(text: &str) -> Result<Reference, String> {
 
 fn without_scheme(image_id: &str) -> &str {
     image_id.trim().split_once("://").map_or_else(|| image_id.trim(), |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::line_of;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    /// What a text names: `owner-kind/name container field image running config`.
+    fn mentions(text: &str) -> Vec<String> {
+        let found = Found::in_text(text);
+        assert_eq!(found.faults, [], "{text}");
+        found.objects.iter().flat_map(|object| object.mentions.iter().map(|mention| show(object, mention))).collect()
+    }
+
+    fn show(object: &Object, mention: &Mention) -> String {
+        let short = |digest: &Option<Digest>| digest.as_ref().map_or_else(|| "-".to_owned(), |digest| digest.hex()[..4].to_owned());
+        let field = serde_json::to_value(mention.field).unwrap();
+        format!(
+            "{} {} {} {} {} {}",
+            who(&object.identity),
+            mention.container.as_deref().unwrap_or("-"),
+            field.as_str().unwrap(),
+            mention.image,
+            short(&mention.running),
+            short(&mention.config)
+        )
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let found = Found::in_text(text);
+        found.faults.iter().map(|fault| format!("{}: {}", line_of(text, fault.at.unwrap_or(0)), fault.cause)).collect()
+    }
+
+    #[test]
+    fn every_workload_kind() {
+        let spec = "{containers: [{name: app, image: a:1}]}";
+        for (version, kind, body) in [
+            ("v1", "Pod", format!("spec: {spec}")),
+            ("v1", "ReplicationController", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("v1", "PodTemplate", format!("template: {{spec: {spec}}}")),
+            ("apps/v1", "Deployment", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("apps/v1", "ReplicaSet", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("apps/v1", "StatefulSet", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("apps/v1", "DaemonSet", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("apps/v1", "ControllerRevision", format!("data: {{spec: {{template: {{spec: {spec}}}}}}}")),
+            ("batch/v1", "Job", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("batch/v1", "CronJob", format!("spec: {{jobTemplate: {{spec: {{template: {{spec: {spec}}}}}}}}}")),
+            ("argoproj.io/v1alpha1", "Rollout", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("serving.knative.dev/v1", "Service", format!("spec: {{template: {{spec: {spec}}}}}")),
+            ("example.com/v1", "Fleet", format!("spec: {{pools: [{{podTemplate: {{spec: {spec}}}}}]}}")),
+        ] {
+            let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web, namespace: shop}}\n{body}\n");
+            assert_eq!(mentions(&text), [format!("{kind} shop/web app container a:1 - -")]);
+        }
+    }
+
+    #[test]
+    fn every_place_in_a_pod() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\nspec:
+  initContainers: [{name: i, image: i:1}]\n  containers: [{name: c, image: 1.20}]
+  ephemeralContainers: [{name: e, image: 'e:1 '}]
+  volumes: [{name: v, image: {reference: 'v:1', pullPolicy: Always}}, {name: w, emptyDir: {}}]\n";
+        assert_eq!(
+            mentions(text),
+            [
+                "Pod web- c container 1.20 - -",
+                "Pod web- i initContainer i:1 - -",
+                "Pod web- e ephemeralContainer e:1 - -",
+                "Pod web- v imageVolume v:1 - -",
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_hold_objects_that_need_not_say_their_kind() {
+        let pod = "{metadata: {name: a}, spec: {containers: [{name: c, image: a}]}}";
+        assert_eq!(mentions(&format!("kind: PodList\napiVersion: v1\nitems: [{pod}]")), ["Pod a c container a - -"]);
+        let list = format!(
+            "apiVersion: v1\nkind: List\nitems: [{{kind: List, items: [{{apiVersion: v1, kind: Pod, metadata: {{name: b}}, spec: {{containers: [{{name: c, image: a}}]}}}}]}}, {pod}]"
+        );
+        assert_eq!(mentions(&list), ["Pod b c container a - -", "an object a c container a - -"]);
+        assert_eq!(mentions("[{kind: Job, metadata: {name: j}, spec: {containers: [{image: a}]}}]"), ["Job j - container a - -"]);
+        assert_eq!(Found::in_text("kind: List\nitems: []").lists, 1);
+    }
+
+    #[test]
+    fn lists_that_are_not_whole_are_seen() {
+        assert_eq!(faults("apiVersion: v1\nitems:\n- kind: Service\n"), ["1: holds items, and no kind after them: it was cut off"]);
+        assert_eq!(
+            faults("kind: PodList\nmetadata:\n  continue: abc\nitems: []"),
+            ["3: is one page of a longer list (metadata.continue): ask for the whole list"]
+        );
+        assert_eq!(mentions("kind: PodList\nmetadata:\n  continue: ''\nitems: []"), [""; 0]);
+    }
+
+    /// A pod whose container `c` was asked for as `image`, with what its status says of it.
+    fn running(image: &str, status: &str) -> Vec<String> {
+        let text = format!(
+            "kind: Pod\nmetadata: {{name: p}}\nspec:\n  containers: [{{name: c, image: \"{image}\"}}]\nstatus:\n  containerStatuses: [{{name: c, {status}}}]\n"
+        );
+        mentions(&text).iter().map(|line| line.replace("Pod p c container ", "").replace(HEX, "HEX")).collect()
+    }
+
+    #[test]
+    fn what_runs_is_taken_from_the_status() {
+        for (image, status, expected) in [
+            ("a:1", format!("image: 'docker.io/library/a:1', imageID: 'docker.io/library/a@sha256:{HEX}'"), &["a:1 e3b0 -"][..]),
+            ("r.io/a:1", format!("image: 'r.io/a:1', imageID: 'docker-pullable://r.io/a@sha256:{HEX}'"), &["r.io/a:1 e3b0 -"]),
+            ("a:1", format!("image: 'a:1', imageID: 'docker://sha256:{HEX}'"), &["a:1 - e3b0"]),
+            ("a:1", format!("image: 'a:1', imageID: '{HEX}'"), &["a:1 - e3b0"]),
+            ("a:1", format!("image: 'sha256:{HEX}', imageID: 'docker.io/library/a@sha256:{HEX}'"), &["a:1 e3b0 e3b0"]),
+            ("a:1", "image: 'a:1', imageID: ''".to_owned(), &["a:1 - -"]),
+            ("a:1", "image: '', imageID: null".to_owned(), &["a:1 - -"]),
+            // The same content under a name that the spec does not have is in use too.
+            ("a:1", format!("image: 'a:2', imageID: 'docker.io/library/a@sha256:{HEX}'"), &["a:1 e3b0 -", "a:2 e3b0 -"]),
+            (
+                "a:1",
+                format!("image: 'a:1', imageID: 'docker-pullable://mirror.io/hub/a@sha256:{HEX}'"),
+                &["a:1 e3b0 -", "mirror.io/hub/a@sha256:HEX e3b0 -"],
+            ),
+            ("a:1", format!("image: 'm.io/a:1', imageID: 'm.io/a@sha256:{HEX}'"), &["a:1 e3b0 -", "m.io/a:1 e3b0 -"]),
+        ] {
+            assert_eq!(running(image, &status), expected, "{image} {status}");
+        }
+        let pinned = running(&format!("a@sha256:{HEX}"), &format!("image: 'docker.io/library/a@sha256:{HEX}', imageID: 'a@sha256:{HEX}'"));
+        assert_eq!(pinned, ["a@sha256:HEX e3b0 -"]);
+    }
+
+    #[test]
+    fn statuses_of_all_containers_count_and_one_without_a_container_too() {
+        let text = format!(
+            "kind: Pod\nmetadata: {{name: p}}\nspec:\n  initContainers: [{{name: i, image: i}}]\n  containers: [{{name: c, image: c}}]\n  ephemeralContainers: [{{name: e, image: e}}]
+status:\n  initContainerStatuses: [{{name: i, imageID: 'i@sha256:{HEX}'}}]\n  ephemeralContainerStatuses: [{{name: e, imageID: 'e@sha256:{HEX}'}}]
+  containerStatuses: [{{name: gone, image: 'g:1', imageID: 'g@sha256:{HEX}'}}]\n"
+        );
+        assert_eq!(
+            mentions(&text),
+            [
+                "Pod p c container c - -",
+                "Pod p i initContainer i e3b0 -",
+                "Pod p e ephemeralContainer e e3b0 -",
+                "Pod p gone container g:1 e3b0 -",
+            ]
+        );
+    }
+
+    #[test]
+    fn owners_and_roles() {
+        let read = |text: &str| Found::in_text(text).objects.remove(0);
+        let revision = read(
+            "apiVersion: apps/v1\nkind: ControllerRevision\nmetadata:\n  name: db-1\n  namespace: shop\n  ownerReferences:\n  - {kind: Other, name: x}\n  - {apiVersion: apps/v1, kind: StatefulSet, name: db, controller: true}\n",
+        );
+        let owner = revision.owner.unwrap();
+        assert_eq!((who(&owner), owner.group.as_str(), revision.role), ("StatefulSet shop/db".to_owned(), "apps", Role::History));
+        for (text, role) in [
+            ("kind: ReplicaSet\nspec: {replicas: 0}", Role::Idle),
+            ("kind: ReplicaSet\nspec: {replicas: 3}\nstatus: {replicas: 0}", Role::Idle),
+            ("kind: ReplicaSet\nspec: {replicas: 3}", Role::Template),
+            ("kind: Deployment\nspec: {replicas: 0}", Role::Template),
+            ("kind: Pod", Role::Pod),
+        ] {
+            assert_eq!(read(text).role, role, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_hide_an_image_is_a_fault() {
+        let deployment =
+            |spec: &str| format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template: {{spec: {spec}}}\n");
+        for (text, expected) in [
+            (deployment("{containers: [{name: app, image: '${IMAGE}'}]}"), "5: Deployment web, container app: "),
+            (deployment("{containers: [{name: app}]}"), "5: Deployment web, container app has no image"),
+            (deployment("{containers: [{name: app, image: ''}]}"), "5: Deployment web, container app has no image"),
+            (deployment("{containers: [{name: app, image: {x: y}}]}"), "5: Deployment web, container app: its image is no text"),
+            (deployment("{containers: []}"), "2: Deployment web has no containers"),
+            (
+                deployment("{containers: [{name: a, image: a}], volumes: [{name: v, image: {}}]}"),
+                "1: Deployment web, volume v has no image",
+            ),
+            (
+                format!("kind: Pod\nspec: {{containers: [{{image: a}}]}}\nstatus:\n  containerStatuses:\n  - {{name: c, imageID: '?'}}"),
+                "5: Pod without a name, status of container c: ",
+            ),
+            (format!("kind: Pod\nspec:\n  containers:\n  - image: sha256:{HEX}"), "4: Pod without a name, container without a name: "),
+            (
+                "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages: [{name: a, newTag: b}]".to_owned(),
+                "2: Kustomization: a kustomization changes",
+            ),
+            ("Error from server (Forbidden)".to_owned(), "1: is a text, and no Kubernetes object"),
+        ] {
+            let faults = faults(&text);
+            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.starts_with(expected)), "{text} {faults:?}");
+        }
+    }
+
+    #[test]
+    fn custom_resources_may_leave_out_what_their_controller_fills_in() {
+        let text = "apiVersion: monitoring.coreos.com/v1\nkind: Prometheus\nmetadata: {name: p}\nspec:\n  containers: [{name: prometheus, args: [x]}, {name: side, image: s:1}, {name: m, image: {repository: r}}]\n";
+        assert_eq!(mentions(text), ["Prometheus p side container s:1 - -"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_counted() {
+        let found = Found::in_text("replicas: 3\nimage: {repository: a, tag: b}\n---\napiVersion: v1\nkind: Service\n---\n");
+        assert_eq!((found.strangers, found.objects.len(), found.faults), (1, 2, vec![]));
+    }
 }

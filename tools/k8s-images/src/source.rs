@@ -73,8 +73,10 @@ impl Source {
         if text.trim().is_empty() {
             return self.problems.push(format!("{name}: is empty"));
         }
-        let Found { objects, strangers, faults } = if self.kind == SourceKind::Lines { lines::read(&text) } else { Found::in_text(&text) };
-        let holds_nothing = faults.is_empty() && objects.len() == strangers && objects.iter().all(|object| object.mentions.is_empty());
+        let Found { objects, lists, strangers, faults } =
+            if self.kind == SourceKind::Lines { lines::read(&text) } else { Found::in_text(&text) };
+        let holds_nothing =
+            faults.is_empty() && lists == 0 && objects.len() == strangers && objects.iter().all(|object| object.mentions.is_empty());
         if holds_nothing && asked_for {
             let what = if self.kind == SourceKind::Lines { "image" } else { "Kubernetes object" };
             self.problems.push(format!("{name}: holds no {what}"));
