@@ -4,12 +4,13 @@
 //!
 //! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
-//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`],
+//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`], [`graph`],
 //!   [`inventory`] (trust, names, matching).
 
 pub mod cli;
 pub mod digest;
 pub mod duration;
+pub mod graph;
 pub mod inventory;
 pub mod jsonl;
 pub mod pattern;
