@@ -419,7 +419,11 @@ mod tests {
             let error = all(&server).await.unwrap_err();
             assert!(error.to_string().contains("give them, one a line, on standard input"), "{error}");
         }
-        // One that breaks off later is another matter.
+        // A wrong password is another matter.
+        let server = Server::start(|_| fault(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=x"));
+        let error = server.registry_of("user", "wrong").catalog().next().await.unwrap().unwrap_err();
+        assert!(error.is_rejected() && !error.to_string().contains("standard input"), "{error}");
+        // So is one that breaks off later.
         let server = Server::start(|request| match value(request, "last") {
             None => page(&["a"]).header("Link", "<?last=a>; rel=next"),
             Some(_) => fault(403, "DENIED"),
