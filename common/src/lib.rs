@@ -6,6 +6,7 @@
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
 //! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`], [`graph`],
 //!   [`inventory`] (trust, names, matching).
+//! - `registry`: the HTTP client, behind the feature of that name, so that tools which open no socket build without it.
 
 pub mod cli;
 pub mod digest;
