@@ -16,3 +16,5 @@ pub mod jsonl;
 pub mod pattern;
 pub mod record;
 pub mod reference;
+#[cfg(feature = "registry")]
+pub mod registry;

@@ -237,7 +237,7 @@ fn dependencies_of(package: &str) -> Vec<String> {
         .args(["tree", "--locked", "--package", package, "--edges", "normal,build", "--prefix", "none"])
         .current_dir(root())
         .output()
-        .unwrap();
+        .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
