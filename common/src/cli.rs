@@ -10,6 +10,7 @@
 //! | 3 | refused for safety (an inventory or plan that cannot be trusted, a cap exceeded, a registry that is writable) |
 
 mod flags;
+mod inventories;
 mod output;
 mod progress;
 #[cfg(feature = "registry")]
@@ -25,6 +26,7 @@ use clap::{Args, CommandFactory, Parser, ValueEnum};
 #[cfg(feature = "registry")]
 pub use flags::RegistryFlags;
 pub use flags::{InventoryFlags, NameFlags, RepositoryFlags};
+pub use inventories::{read_keep_lists, refuse_what_is_cut};
 pub use output::{Format, Output};
 pub use progress::{Progress, bytes, count, table};
 

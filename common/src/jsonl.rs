@@ -64,12 +64,14 @@ pub struct Reader<R> {
     input: R,
     buffer: Vec<u8>,
     number: u64,
+    /// Whether the line read last was ended by the input's end and not by a line feed.
+    ended: bool,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads `input`; `name` is what errors call it.
     pub fn new(name: impl Into<String>, input: R) -> Self {
-        Self { name: name.into(), input, buffer: Vec::new(), number: 0 }
+        Self { name: name.into(), input, buffer: Vec::new(), number: 0, ended: false }
     }
 
     /// The next line that is not blank, or `None` at the end.
@@ -88,7 +90,7 @@ impl<R: BufRead> Reader<R> {
             }
         }
         match std::str::from_utf8(self.buffer.trim_ascii()) {
-            Ok(text) => Ok(Some(Line { name: &self.name, number: self.number, text })),
+            Ok(text) => Ok(Some(Line { name: &self.name, number: self.number, text, last: self.ended })),
             Err(_) => Err(self.error(Problem::Encoding)),
         }
     }
@@ -102,6 +104,7 @@ impl<R: BufRead> Reader<R> {
                 Err(error) => return Err(self.error(error.into())),
             };
             if available.is_empty() {
+                self.ended = true;
                 return Ok(!self.buffer.is_empty());
             }
             let (used, ended) = match memchr::memchr(b'\n', available) {
@@ -142,6 +145,8 @@ pub struct Line<'a> {
     name: &'a str,
     number: u64,
     text: &'a str,
+    /// Whether no line feed came after it, so that it may be the half of a line.
+    last: bool,
 }
 
 /// `type` alone, of a record that is looked at no closer.
@@ -155,7 +160,7 @@ impl<'a> Line<'a> {
     /// A line of the input called `name`.
     #[must_use]
     pub fn new(name: &'a str, number: u64, text: &'a str) -> Self {
-        Self { name, number, text }
+        Self { name, number, text, last: false }
     }
 
     /// The line's text.
@@ -192,6 +197,9 @@ impl<'a> Line<'a> {
     /// A line that is not JSON, or lacks what `T` needs; the sentence says which.
     pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, Error> {
         serde_json::from_str(self.text).map_err(|error| {
+            if self.last && error.is_eof() {
+                return self.section_error("breaks off in the middle: the input was cut");
+            }
             let cause = error.to_string();
             // serde counts lines within the text that it was given; this one has only one.
             let cause = cause
@@ -383,7 +391,8 @@ mod tests {
             ),
             (TRAILER.to_owned(), "line 1: is a trailer without a header"),
             (r#"{"type":"manifest"}"#.to_owned(), "line 1: stands outside of a section"),
-            (format!("{HEADER}\n{{\"type\":"), "standard input, line 2: is not JSON"),
+            (format!("{HEADER}\n{{\"type\":"), "standard input, line 2: breaks off in the middle"),
+            (format!("{HEADER}\n{{\"type\":\n"), "standard input, line 2: is not JSON"),
             (format!("{HEADER}\n[1]"), "standard input, line 2: is not the record"),
             (format!("{HEADER}\nrubbish"), "line 2: is not JSON"),
             (higher, "line 1: was written in schema 2"),

@@ -15,10 +15,11 @@
 //! - [`tool`]: runs our programs in a clean environment and says what they did;
 //! - [`registry`]: a real registry on a free port of the loopback, in a temporary folder;
 //! - [`fixtures`]: what a test puts into it; [`bulk`]: much of it, fast;
+//! - [`inventory`]: what runs, as a tool would say it, and times relative to now;
 //! - [`storage`]: damage done below the registry, in its folder;
 //! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry;
 //! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
-//! - [`client`], [`http`], [`ports`], [`process`]: what these are made of.
+//! - [`client`], [`http`], [`folder`], [`ports`], [`process`]: what these are made of.
 //!
 //! Every failure in here is the failure of a test, so it panics with a sentence.
 #![expect(
@@ -31,7 +32,9 @@
 pub mod bulk;
 pub mod client;
 pub mod fixtures;
+pub mod folder;
 pub mod http;
+pub mod inventory;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -47,6 +50,8 @@ pub mod tool;
 pub use bulk::push_all;
 pub use client::{Answer, Client};
 pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
+pub use folder::temporary;
+pub use inventory::{Inventory, ago, days_ago};
 pub use proxy::{Gate, Proxy};
 pub use redis::Redis;
 pub use registry::Registry;

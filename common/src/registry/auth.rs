@@ -120,7 +120,7 @@ impl Default for Rejections {
 #[derive(Debug)]
 pub(super) struct Auth {
     host: Host,
-    auth_hosts: Vec<String>,
+    auth_hosts: Vec<Host>,
     credentials: Arc<Credentials>,
     /// What the registry asked for last.
     challenge: Mutex<Option<Challenge>>,
@@ -376,3 +376,6 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, Error> {
 
 /// Tokens are renewed this long before they expire, so that none expires on its way.
 const EARLY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -312,8 +312,6 @@ mod tests {
         assert_eq!(find("r.example.com", None, &settings), Ok(None));
     }
 
-    /// Puts a credential helper into a folder of its own, for a configuration that names it by its path... which is refused, so
-    /// helpers are tested beside the code that runs them.
     #[test]
     fn a_helper_is_a_name_and_no_path() {
         let home = tempfile::tempdir().unwrap();

@@ -1,0 +1,87 @@
+//! Reads the files that `--in-use`, `--also-in-use` and `--keep-list` name.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+
+use super::{InventoryFlags, NameFlags, Refused};
+use crate::inventory::{Distrust, Inventory, KeepList, Names, Role, Rules};
+use crate::jsonl;
+
+impl NameFlags {
+    /// What the flags say of names.
+    ///
+    /// # Errors
+    /// Aliases that lead round in a circle.
+    pub fn names(&self) -> anyhow::Result<Names> {
+        Ok(Names::new(&self.alias, &self.not_alias)?)
+    }
+}
+
+impl InventoryFlags {
+    /// Reads the inventories and judges them; `None` where none was given and `--without-in-use` says that none is wanted.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds what is no record; [`Refused`] where an inventory is cut or not trusted.
+    pub fn read(&self, names: Names, now: DateTime<Utc>) -> anyhow::Result<Inventory> {
+        let mut inventory = Inventory::new(names);
+        for (role, path) in
+            self.in_use.iter().map(|path| (Role::InUse, path)).chain(self.also_in_use.iter().map(|path| (Role::AlsoInUse, path)))
+        {
+            read(&mut inventory, role, path).map_err(refuse_what_is_cut)?;
+        }
+        if self.in_use.is_empty() {
+            if !self.without_in_use {
+                return Err(anyhow::Error::new(Refused(Distrust::None.to_string())));
+            }
+            inventory.judge_whole().map_err(|distrust| Refused(distrust.to_string()))?;
+        } else {
+            inventory.judge(&self.rules(), now).map_err(|distrust| Refused(distrust.to_string()))?;
+        }
+        Ok(inventory)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            allow_incomplete: self.allow_incomplete.clone(),
+            allow_partial: self.allow_partial,
+            require_source: self.require_source.clone(),
+            max_age: self.max_age,
+            min_in_use: self.min_in_use,
+        }
+    }
+}
+
+fn read(inventory: &mut Inventory, role: Role, path: &Path) -> anyhow::Result<()> {
+    let name = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("opening the inventory {name}"))?;
+    let mut reader = jsonl::Reader::new(name.clone(), BufReader::with_capacity(1 << 18, file));
+    inventory.begin(role, &name);
+    while let Some(line) = reader.next_line()? {
+        inventory.line(&line)?;
+    }
+    inventory.end()?;
+    Ok(())
+}
+
+/// A stream that is cut or taken apart is a refusal (3), one that holds rubbish is bad input (2).
+pub fn refuse_what_is_cut(error: anyhow::Error) -> anyhow::Error {
+    let is_cut = error.downcast_ref::<jsonl::Error>().is_some_and(|error| error.problem.is_section());
+    if is_cut { anyhow::Error::new(Refused(format!("{error:#}"))) } else { error }
+}
+
+/// Reads keep lists.
+///
+/// # Errors
+/// A file that cannot be read, a line that is no reference.
+pub fn read_keep_lists(paths: &[PathBuf], names: &Names) -> anyhow::Result<KeepList> {
+    let mut list = KeepList::default();
+    for path in paths {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading the keep list {}", path.display()))?;
+        list.add(&text, names).with_context(|| format!("keep list {}", path.display()))?;
+    }
+    Ok(list)
+}
