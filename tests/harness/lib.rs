@@ -1,1 +1,56 @@
-//! harness
+//! The harness of the black-box tests: real programs, real servers, and fixtures that read as sentences.
+//!
+//! ```no_run
+//! # use tests::*;
+//! let registry = Registry::start();
+//! Image::new().layer("a").tag("v1").push(&registry, "team/app");
+//! let listed = Tool::new("reg-list").arg(registry.host()).run().succeeds();
+//! assert_eq!(listed.records_of("manifest").len(), 1);
+//! ```
+//!
+//! It owns how programs and servers are started, stopped and looked at. What is right and wrong belongs to
+//! `blackbox/`. Nothing here knows the crate `common`: tests speak the wire format in literal JSON, so that a renamed
+//! field turns a test red. In reading order:
+//!
+//! - [`tool`]: runs our programs in a clean environment and says what they did;
+//! - [`registry`]: a real registry on a free port of the loopback, in a temporary folder;
+//! - [`fixtures`]: what a test puts into it; [`bulk`]: much of it, fast;
+//! - [`storage`]: damage done below the registry, in its folder;
+//! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry;
+//! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
+//! - [`client`], [`http`], [`ports`], [`process`]: what these are made of.
+//!
+//! Every failure in here is the failure of a test, so it panics with a sentence.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the harness runs inside tests: a panic with a sentence is how a test fails"
+)]
+
+pub mod bulk;
+pub mod client;
+pub mod fixtures;
+pub mod http;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod redis;
+pub mod registry;
+pub mod scripted;
+pub mod skopeo;
+pub mod storage;
+pub mod tls;
+pub mod token;
+pub mod tool;
+
+pub use bulk::push_all;
+pub use client::{Answer, Client};
+pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
+pub use proxy::{Gate, Proxy};
+pub use redis::Redis;
+pub use registry::Registry;
+pub use scripted::{Request, Response, ScriptedServer};
+pub use storage::Storage;
+pub use token::TokenServer;
+pub use tool::{Ran, Running, Tool, lines, shell};

@@ -1,0 +1,1 @@
+//! `k8s-images`: manifests in, `use` records out.

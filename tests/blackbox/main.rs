@@ -1,0 +1,10 @@
+//! Black-box tests: the real programs against real servers. One file per tool, and one for what they do together.
+
+mod architecture;
+mod harness_works;
+mod k8s_images;
+mod pipeline;
+mod readme;
+mod reg_delete;
+mod reg_list;
+mod reg_select;

@@ -1,0 +1,1 @@
+//! The tools together, on real registries, with skopeo as the client that nobody here wrote.

@@ -1,0 +1,1 @@
+//! `reg-delete`: a plan in, deletions and their journal out.

@@ -1,0 +1,1 @@
+//! `reg-list`: a registry in, `manifest` records out.

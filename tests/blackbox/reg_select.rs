@@ -1,0 +1,1 @@
+//! `reg-select`: a listing and inventories in, verdicts out.
