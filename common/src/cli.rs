@@ -12,6 +12,8 @@
 mod flags;
 mod output;
 mod progress;
+#[cfg(feature = "registry")]
+mod settings;
 
 use std::ffi::OsString;
 use std::fmt;
