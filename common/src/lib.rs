@@ -4,8 +4,8 @@
 //!
 //! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
-//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`], [`graph`],
-//!   [`inventory`] (trust, names, matching).
+//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`],
+//!   [`manifest`] (what the bytes of a manifest say), [`graph`], [`inventory`] (trust, names, matching).
 
 pub mod cli;
 pub mod digest;
@@ -13,6 +13,9 @@ pub mod duration;
 pub mod graph;
 pub mod inventory;
 pub mod jsonl;
+pub mod manifest;
 pub mod pattern;
 pub mod record;
 pub mod reference;
+#[cfg(feature = "registry")]
+pub mod registry;

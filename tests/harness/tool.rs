@@ -8,9 +8,9 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::process::signal;
 
 /// Longer than anything that a test waits for, and shorter than a person's patience.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A command to be run.
 #[derive(Debug)]
@@ -193,12 +193,15 @@ impl Tool {
     }
 }
 
-fn read_all(mut stream: ChildStderr) -> JoinHandle<Vec<u8>> {
+/// Reads a stream to its end in a thread of its own, so that neither stream can block the other.
+fn read_all(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
-        bytes
-    })
+        let _ = sender.send(bytes);
+    });
+    receiver
 }
 
 /// A command that runs; it is killed when it is dropped.
@@ -207,7 +210,7 @@ pub struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<BufReader<ChildStdout>>,
-    stderr: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<Receiver<Vec<u8>>>,
     /// What was read of standard output line by line.
     read: Vec<u8>,
     shown: String,
@@ -257,13 +260,7 @@ impl Running {
     /// Ends its standard input and waits for its end.
     pub fn wait(mut self) -> Ran {
         self.close_stdin();
-        let rest = self.stdout.take().map(|mut stdout| {
-            std::thread::spawn(move || {
-                let mut bytes = Vec::new();
-                let _ = stdout.read_to_end(&mut bytes);
-                bytes
-            })
-        });
+        let rest = self.stdout.take().map(read_all);
         let deadline = Instant::now() + LONGEST;
         let (status, timely) = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -276,12 +273,17 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
         };
         let mut stdout = std::mem::take(&mut self.read);
-        stdout.extend(rest.map(|rest| rest.join().unwrap()).unwrap_or_default());
-        let stderr = self
-            .stderr
-            .take()
-            .map(|stderr| stderr.join().unwrap())
-            .unwrap_or_default();
+        // A process that outlives its parent may hold the streams open: that is a failure, not a hang.
+        let left = || {
+            deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_secs(5))
+        };
+        let rest = rest.map(|rest| rest.recv_timeout(left()));
+        let stderr = self.stderr.take().map(|stderr| stderr.recv_timeout(left()));
+        let closed = !matches!(rest, Some(Err(_))) && !matches!(stderr, Some(Err(_)));
+        stdout.extend(rest.and_then(Result::ok).unwrap_or_default());
+        let stderr = stderr.and_then(Result::ok).unwrap_or_default();
         let ran = Ran {
             command: std::mem::take(&mut self.shown),
             status: status.code(),
@@ -291,6 +293,10 @@ impl Running {
             _home: self.home.take().expect("a command ends once"),
         };
         assert!(timely, "did not end within {} s\n{ran}", LONGEST.as_secs());
+        assert!(
+            closed,
+            "ended, but left a process behind that holds its streams open\n{ran}"
+        );
         ran
     }
 }

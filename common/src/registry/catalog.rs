@@ -1,0 +1,244 @@
+//! The catalog: `GET /v2/_catalog` (Distribution, "Listing Repositories"), read to its end whatever the registry does.
+//!
+//! What registries do, each seen in the field:
+//!
+//! - Without `n` they answer with the first hundred. With an `n` above their own limit some answer 400, others with fewer.
+//! - Distribution sorts `zz/1` before `zz` where it walks and after it where it compares. Where a page ends between the two, version 2
+//!   leaves `zz` out, or forgets to say that there is another page; version 3 breaks the connection.
+//! - Names come twice, lists are null, links name other hosts or lead back.
+//!
+//! So a full page without a link is asked for its successor all the same, the parents of each page's last name are asked for
+//! themselves, and a connection that breaks is tried with pages of another size.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::auth::Access;
+use super::error::{Error, Trouble};
+use super::page::Visited;
+use super::tags::{PAGE, drop_name, loops, names, next_page};
+use super::transport::{Answer, Transport};
+use crate::reference::Repository;
+
+/// The page size to ask for: the most that Distribution gives in its own configuration.
+const SIZE: usize = 1000;
+
+/// The size of a page for which no size was asked for.
+const UNASKED: usize = 100;
+
+/// How many other page sizes are tried where a connection breaks, and how often each.
+const SIZES: usize = 5;
+const TRIES: u32 = 3;
+
+/// How many pages in a row may have nothing new.
+const IDLE_PAGES: u32 = 3;
+
+/// The names of all repositories of a registry, page by page.
+#[derive(Debug)]
+pub struct Catalog {
+    transport: Arc<Transport>,
+    next: Option<Page>,
+    seen: HashSet<Repository>,
+    /// Parents that were asked for, so that none is asked for twice.
+    probed: HashSet<Repository>,
+    visited: Visited,
+    /// How many pages in a row had nothing new.
+    idle: u32,
+    dropped: Vec<String>,
+}
+
+/// A page to ask for.
+#[derive(Debug, Clone)]
+struct Page {
+    url: Url,
+    /// Whether nothing but suspicion says that it is there, so that an error in its place is the end.
+    on_suspicion: bool,
+}
+
+impl Catalog {
+    pub(super) fn new(transport: Arc<Transport>) -> Self {
+        let url = url(&transport, Some(SIZE), None);
+        Self {
+            transport,
+            next: Some(Page { url, on_suspicion: false }),
+            seen: HashSet::new(),
+            probed: HashSet::new(),
+            visited: Visited::default(),
+            idle: 0,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// The next names, none of which came before; `None` at the end. After an error there is nothing more: the catalog broke off.
+    pub async fn next(&mut self) -> Option<Result<Vec<Repository>, Error>> {
+        while let Some(page) = self.next.take() {
+            match self.read(page).await {
+                Ok(names) if names.is_empty() => {}
+                Ok(names) => return Some(Ok(names)),
+                Err(error) => {
+                    self.next = None;
+                    return Some(Err(self.explained(error)));
+                }
+            }
+        }
+        None
+    }
+
+    /// The first hundred texts in the registry's list that no repository can be called.
+    #[must_use]
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
+    /// Reads a page, decides on the one after it, and gives back the names that are new.
+    async fn read(&mut self, page: Page) -> Result<Vec<Repository>, Error> {
+        if !self.visited.note(&page.url) {
+            return Err(Error::of_request(&Method::GET, &page.url, loops()));
+        }
+        let (asked, answer) = self.fetch(&page.url).await?;
+        if !answer.status.is_success() {
+            return self.refused(&page, &answer).map(|()| Vec::new());
+        }
+        let listed = names(&answer, "repositories")?.unwrap_or_default();
+        let mut new = Vec::new();
+        let mut last = None;
+        for name in &listed {
+            match name.as_str().map(str::parse::<Repository>) {
+                Some(Ok(repository)) => {
+                    if self.seen.insert(repository.clone()) {
+                        new.push(repository);
+                    }
+                }
+                _ => drop_name(&mut self.dropped, name),
+            }
+            last = name.as_str().or(last);
+        }
+        self.idle = if new.is_empty() { self.idle + 1 } else { 0 };
+        if self.idle > IDLE_PAGES {
+            return Err(Error::of_request(&Method::GET, &asked, loops()));
+        }
+        let is_full = size_of(&asked).is_some_and(|size| listed.len() >= size);
+        // Where the size of a page is the registry's secret, any may be full; and a registry that gives fewer than it is asked for
+        // without a word has a round limit.
+        let may_be_full = is_full || size_of(&asked).is_none() || listed.len() % 50 == 0;
+        self.next = match (next_page(&answer, &asked), last) {
+            (Some(url), _) => Some(Page { url, on_suspicion: false }),
+            // A registry that does not know `last` begins anew: then nothing is new, and this is the end.
+            (None, Some(last)) if may_be_full && !new.is_empty() => {
+                Some(Page { url: url(&self.transport, size_of(&asked), Some(last)), on_suspicion: !is_full })
+            }
+            _ => None,
+        };
+        if let Some(last) = last.filter(|_| self.next.is_some()) {
+            self.add_parents(last, &mut new).await?;
+        }
+        Ok(new)
+    }
+
+    /// What to make of an answer that is no page: ask otherwise, or end, or fail.
+    fn refused(&mut self, page: &Page, answer: &Answer) -> Result<(), Error> {
+        if size_of(&page.url).is_some() && matches!(answer.status.as_u16(), 400 | 413 | 422) {
+            let url = url(&self.transport, None, last_of(&page.url).as_deref());
+            self.next = Some(Page { url, on_suspicion: page.on_suspicion });
+            return Ok(());
+        }
+        if page.on_suspicion && answer.status.is_client_error() && answer.status != StatusCode::TOO_MANY_REQUESTS {
+            return Ok(());
+        }
+        Err(answer.error())
+    }
+
+    /// Asks for a page, and where the connection breaks, for pages of other sizes from the same place. Gives back what was asked for
+    /// in the end.
+    async fn fetch(&self, url_of_page: &Url) -> Result<(Url, Answer), Error> {
+        let broke = |result: &Result<Answer, Error>| match result {
+            Ok(_) => false,
+            Err(error) => matches!(error.trouble(), Some(Trouble::Lost(_) | Trouble::CutBody(_))),
+        };
+        let mut ask = self.transport.ask(Method::GET, url_of_page.clone(), Access::Catalog, PAGE);
+        ask.total = self.transport.timeouts().catalog;
+        let patience = std::mem::replace(&mut ask.tries, TRIES);
+        let result = self.transport.send(&ask).await;
+        if !broke(&result) {
+            return result.map(|answer| (ask.url, answer));
+        }
+        let size = size_of(url_of_page).unwrap_or(UNASKED);
+        for step in 1..=SIZES {
+            // Smaller first, as a larger one may be above what the registry takes.
+            let other = if size > step { size - step } else { size + step };
+            ask.url = url(&self.transport, Some(other), last_of(url_of_page).as_deref());
+            let result = self.transport.send(&ask).await;
+            if !broke(&result) && !matches!(&result, Ok(answer) if answer.status == StatusCode::BAD_REQUEST) {
+                return result.map(|answer| (ask.url, answer));
+            }
+        }
+        // So it was not the size; perhaps the registry is restarting.
+        ask.url = url_of_page.clone();
+        ask.tries = patience;
+        self.transport.send(&ask).await.map(|answer| (ask.url, answer))
+    }
+
+    /// Adds those parents of a page's last name that are repositories and did not come.
+    async fn add_parents(&mut self, last: &str, new: &mut Vec<Repository>) -> Result<(), Error> {
+        for (end, _) in last.match_indices('/') {
+            let Ok(parent) = last[..end].parse::<Repository>() else { continue };
+            if self.seen.contains(&parent) || !self.probed.insert(parent.clone()) {
+                continue;
+            }
+            let url = self.transport.repository_url(&parent, &["tags", "list"]);
+            match self.transport.send(&self.transport.ask(Method::GET, url, Access::Pull(&parent), PAGE)).await {
+                Ok(answer) if answer.status.is_success() => {
+                    if self.seen.insert(parent.clone()) {
+                        new.push(parent);
+                    }
+                }
+                // No such repository, or none that may be seen; the catalog would not have it either.
+                Ok(answer) if answer.status.is_client_error() && answer.status != StatusCode::TOO_MANY_REQUESTS => {}
+                Ok(answer) => return Err(answer.error()),
+                Err(error) if error.is_unauthorized() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// An error that says what to do, where it says that there is no catalog at all.
+    fn explained(&self, error: Error) -> Error {
+        let is_missing = matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported();
+        if is_missing && self.seen.is_empty() {
+            let host = self.transport.host();
+            error.with_hint(format!(
+                "where a registry shows no catalog, name its repositories ({host}/REPOSITORY) or give them, one a line, on standard input"
+            ))
+        } else {
+            error
+        }
+    }
+}
+
+fn url(transport: &Transport, size: Option<usize>, last: Option<&str>) -> Url {
+    let mut url = transport.url(&["_catalog"]);
+    if size.is_some() || last.is_some() {
+        let mut query = url.query_pairs_mut();
+        if let Some(size) = size {
+            query.append_pair("n", &size.to_string());
+        }
+        if let Some(last) = last {
+            query.append_pair("last", last);
+        }
+    }
+    url
+}
+
+/// The page size that a URL asks for.
+fn size_of(url: &Url) -> Option<usize> {
+    url.query_pairs().find(|(key, _)| key == "n").and_then(|(_, size)| size.parse().ok())
+}
+
+/// The name after which a URL asks for more.
+fn last_of(url: &Url) -> Option<String> {
+    url.query_pairs().find(|(key, _)| key == "last").map(|(_, last)| last.into_owned())
+}

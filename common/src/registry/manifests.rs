@@ -1,0 +1,148 @@
+//! Manifests: `GET` and `HEAD /v2/<name>/manifests/<reference>` (distribution-spec, "Pulling manifests").
+//!
+//! All types are always asked for: a registry that may not answer with an index answers with a manifest out of it, and with that
+//! one's digest. What a manifest says is read elsewhere; here it is bytes.
+
+use reqwest::Method;
+use reqwest::header::{self, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::auth::Access;
+use super::error::Error;
+use super::transport::{Answer, Ask, Transport};
+use crate::digest::Digest;
+use crate::reference::{Repository, Target};
+
+/// How large a manifest may be: registries must take 4 MiB, and are not known to take more (distribution-spec, "Pushing Manifests").
+pub(super) const LIMIT: usize = 4 << 20;
+
+/// All types of manifests, the oldest last, as some registries take the first that they can make.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, \
+                      application/vnd.docker.distribution.manifest.v1+prettyjws, application/vnd.docker.distribution.manifest.v1+json";
+
+/// Schema 1 with its signatures, which its digest leaves out.
+const SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// A manifest, byte for byte, whose digest has been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The digest asked for, or what the bytes of the tag hash to.
+    pub digest: Digest,
+    /// The media type, without parameters.
+    pub media_type: String,
+    /// The exact bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a registry says of a manifest without handing it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The digest.
+    pub digest: Digest,
+    /// The media type, without parameters.
+    pub media_type: String,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+fn ask<'a>(transport: &Transport, method: Method, repository: &'a Repository, target: &Target) -> Ask<'a> {
+    let url = transport.repository_url(repository, &["manifests", &target.to_string()]);
+    let mut ask = transport.ask(method, url, Access::Pull(repository), LIMIT);
+    ask.headers.push((header::ACCEPT, HeaderValue::from_static(ACCEPT)));
+    ask
+}
+
+pub(super) async fn get(transport: &Transport, repository: &Repository, target: &Target) -> Result<Manifest, Error> {
+    let answer = transport.send(&ask(transport, Method::GET, repository, target)).await?.success()?;
+    let said = said_digest(&answer);
+    let media_type = media_type(&answer);
+    let digest = if media_type == SIGNED {
+        // Only the registry knows what it hashed.
+        let digest = said.clone().or_else(|| asked_digest(target));
+        digest.ok_or_else(|| {
+            answer.content_error("a signed schema 1 manifest without a Docker-Content-Digest header, so its digest is unknown")
+        })?
+    } else {
+        if let Some(said) = said.as_ref().filter(|said| !said.matches(&answer.body)) {
+            return Err(lie(&answer, said));
+        }
+        asked_digest(target).or_else(|| said.clone()).unwrap_or_else(|| Digest::of(&answer.body))
+    };
+    if let Some(asked) = asked_digest(target) {
+        let good = if media_type == SIGNED { said.is_none_or(|said| said == asked) } else { asked.matches(&answer.body) };
+        if !good {
+            return Err(lie(&answer, &asked));
+        }
+    }
+    Ok(Manifest { digest, media_type, bytes: answer.body })
+}
+
+fn lie(answer: &Answer, expected: &Digest) -> Error {
+    answer.content_error(format!(
+        "the registry's content does not match its digest {expected}: its storage or a cache in front of it is damaged"
+    ))
+}
+
+pub(super) async fn head(transport: &Transport, repository: &Repository, target: &Target) -> Result<Head, Error> {
+    let answer = transport.send(&ask(transport, Method::HEAD, repository, target)).await?;
+    let digest = said_digest(&answer).filter(|digest| asked_digest(target).is_none_or(|asked| asked == *digest));
+    let size = answer.header(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
+    let given = answer.header(header::CONTENT_TYPE).map(bare).filter(|media_type| is_specific(media_type));
+    match (answer.status.is_success(), digest, size, given) {
+        (true, Some(digest), Some(size), Some(media_type)) => Ok(Head { digest, media_type, size }),
+        // No digest, which older registries need not send; a registry that knows no HEAD; or an error, whose words only GET brings.
+        _ => {
+            let manifest = get(transport, repository, target).await?;
+            let size = u64::try_from(manifest.bytes.len()).unwrap_or(u64::MAX);
+            Ok(Head { digest: manifest.digest, media_type: manifest.media_type, size })
+        }
+    }
+}
+
+fn asked_digest(target: &Target) -> Option<Digest> {
+    match target {
+        Target::Digest(digest) => Some(digest.clone()),
+        Target::Tag(_) => None,
+    }
+}
+
+fn said_digest(answer: &Answer) -> Option<Digest> {
+    answer.header(DIGEST)?.trim().parse().ok()
+}
+
+/// A media type without its parameters.
+fn bare(value: &str) -> String {
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether a type says what kind of manifest this is; some registries and proxies say of everything that it is JSON.
+fn is_specific(media_type: &str) -> bool {
+    !matches!(media_type, "" | "application/json" | "text/plain" | "application/octet-stream" | "text/json")
+}
+
+/// The media type: what the header says, else the manifest itself, else what its fields tell (image-spec makes `mediaType` optional).
+fn media_type(answer: &Answer) -> String {
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Fields {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+        #[serde(rename = "fsLayers")]
+        fs_layers: Option<serde::de::IgnoredAny>,
+        signatures: Option<serde::de::IgnoredAny>,
+    }
+    let header = answer.header(header::CONTENT_TYPE).map(bare).filter(|media_type| is_specific(media_type));
+    header.unwrap_or_else(|| {
+        let fields: Fields = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match fields {
+            Fields { media_type: Some(media_type), .. } if is_specific(&bare(&media_type)) => bare(&media_type),
+            Fields { manifests: Some(_), .. } => "application/vnd.oci.image.index.v1+json".to_owned(),
+            Fields { fs_layers: Some(_), signatures: Some(_), .. } => SIGNED.to_owned(),
+            Fields { fs_layers: Some(_), .. } => "application/vnd.docker.distribution.manifest.v1+json".to_owned(),
+            _ => "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        }
+    })
+}

@@ -1,0 +1,89 @@
+//! The HTTP client: what one registry can be asked (distribution-spec).
+//!
+//! [`Registry`] is the whole of it; each file beside this one holds one concern:
+//!
+//! - [`catalog`], [`tags`], [`manifests`], [`blobs`]: what can be read, one noun of the specification a file;
+//! - [`write`]: every verb that changes a registry, and the only place for them;
+//! - `transport`: one request: tries, time-outs, redirects, limits; `retry` and `page` decide for it without a clock or a socket;
+//! - `auth`: challenges and tokens; [`credentials`]: where user names and passwords come from;
+//! - [`settings`], [`error`]: what goes in, and what comes back when nothing does.
+//!
+//! Knows names and digests; records, JSON Lines and flags are nothing to it.
+
+pub mod blobs;
+pub mod catalog;
+pub mod error;
+pub mod manifests;
+pub mod settings;
+pub mod tags;
+pub mod write;
+
+mod auth;
+mod credentials;
+mod page;
+mod retry;
+#[cfg(test)]
+mod testing;
+mod transport;
+
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::reference::{Host, Repository, Target};
+
+pub use error::Error;
+pub use manifests::{Head, Manifest};
+pub use settings::{Environment, Secret, Settings, Timeouts};
+pub use tags::TagList;
+
+/// One registry, ready to be asked. Clones share connections, tokens, and the limit on requests in flight.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    transport: Arc<transport::Transport>,
+}
+
+impl Registry {
+    /// Prepares to ask the registry at `host`; the first request opens the first connection.
+    ///
+    /// Hosts that are not loopback are spoken to by TLS, unless `settings` allows plain HTTP.
+    pub fn open(host: &Host, settings: &Settings) -> Result<Self, Error> {
+        Ok(Self { transport: Arc::new(transport::Transport::new(host, settings)?) })
+    }
+
+    /// The registry's name.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        self.transport.host()
+    }
+
+    /// The names of all repositories, page by page.
+    #[must_use]
+    pub fn catalog(&self) -> catalog::Catalog {
+        catalog::Catalog::new(Arc::clone(&self.transport))
+    }
+
+    /// All tags of a repository.
+    pub async fn tags(&self, repository: &Repository) -> Result<TagList, Error> {
+        tags::list(&self.transport, repository).await
+    }
+
+    /// A manifest's bytes, verified.
+    pub async fn manifest(&self, repository: &Repository, target: &Target) -> Result<Manifest, Error> {
+        manifests::get(&self.transport, repository, target).await
+    }
+
+    /// A manifest's digest, type and size.
+    pub async fn head(&self, repository: &Repository, target: &Target) -> Result<Head, Error> {
+        manifests::head(&self.transport, repository, target).await
+    }
+
+    /// A blob of at most `limit` bytes, verified.
+    pub async fn blob(&self, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
+        blobs::get(&self.transport, repository, digest, limit).await
+    }
+
+    /// Whether the registry can really hand out a blob: one byte of it is read.
+    pub async fn blob_first_byte(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        blobs::first_byte(&self.transport, repository, digest).await
+    }
+}
