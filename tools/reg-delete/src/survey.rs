@@ -6,13 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use anyhow::Context as _;
 use common::digest::Digest;
+use common::manifest::{Child, DOCKER_MANIFEST, DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED, Manifest, OCI_MANIFEST};
 use common::reference::{Tag, Target};
 use common::registry::{Error, Head, Registry};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::links::Links;
-use crate::work::Work;
+use crate::work::{Place, Work};
 
 /// A digest that somebody uses, and who.
 #[derive(Debug, Clone)]
@@ -31,13 +32,13 @@ pub(crate) struct Survey {
 }
 
 /// Asks a registry about one repository, a few questions at a time.
-pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jobs: usize) -> Result<Survey, Error> {
-    let surveyor = Surveyor { registry, work, jobs };
+pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jobs: usize) -> anyhow::Result<Survey> {
+    let surveyor = Surveyor { registry, place: &work.place, jobs };
     // A name in the list that can be no tag cannot be pulled by either, so it holds nothing.
     let list = registry.tags(&work.place.repository).await?;
     let tags: Vec<(Tag, Option<Head>)> = stream::iter(list.tags)
         .map(|tag| async move {
-            let head = look(registry, work, &Target::Tag(tag.clone()), list.ghost).await?;
+            let head = look(registry, &work.place, &Target::Tag(tag.clone()), list.ghost).await?;
             Ok::<_, Error>((tag, head))
         })
         .buffer_unordered(jobs)
@@ -55,7 +56,7 @@ pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jo
     }
     let used: Vec<(&Asked, Option<Head>)> = stream::iter(asked)
         .map(|asked| async move {
-            let head = look(registry, work, &Target::Digest(asked.digest.clone()), list.ghost).await?;
+            let head = look(registry, &work.place, &Target::Digest(asked.digest.clone()), list.ghost).await?;
             Ok::<_, Error>((asked, head))
         })
         .buffer_unordered(jobs)
@@ -79,13 +80,13 @@ struct Root {
 
 struct Surveyor<'a> {
     registry: &'a Registry,
-    work: &'a Work,
+    place: &'a Place,
     jobs: usize,
 }
 
 impl Surveyor<'_> {
     /// Holds the children of these, at any depth.
-    async fn hold_children(&self, roots: Vec<Root>, held: &mut HashMap<Digest, String>) -> Result<(), Error> {
+    async fn hold_children(&self, roots: Vec<Root>, held: &mut HashMap<Digest, String>) -> anyhow::Result<()> {
         let mut seen: HashSet<Digest> = HashSet::new();
         let mut open: Vec<(Digest, String)> = Vec::new();
         for root in roots {
@@ -94,13 +95,13 @@ impl Surveyor<'_> {
             }
         }
         while !open.is_empty() {
-            let read: Vec<(Links, String)> = stream::iter(std::mem::take(&mut open))
-                .map(|(digest, why)| async move { Ok::<_, Error>((self.links(&digest).await?, why)) })
+            let read: Vec<(Vec<Child>, String)> = stream::iter(std::mem::take(&mut open))
+                .map(|(digest, why)| async move { Ok::<_, anyhow::Error>((self.children(&digest).await?, why)) })
                 .buffer_unordered(self.jobs)
                 .try_collect()
                 .await?;
-            for (links, why) in read {
-                for child in links.children {
+            for (children, why) in read {
+                for child in children {
                     held.entry(child.digest.clone()).or_insert_with(|| why.clone());
                     if may_have_children(child.media_type.as_deref()) && seen.insert(child.digest.clone()) {
                         open.push((child.digest, why.clone()));
@@ -111,19 +112,22 @@ impl Surveyor<'_> {
         Ok(())
     }
 
-    /// What a manifest names; nothing where it is gone by now, or where an index names a blob.
-    async fn links(&self, digest: &Digest) -> Result<Links, Error> {
-        match self.registry.manifest(&self.work.place.repository, &Target::Digest(digest.clone())).await {
-            Ok(manifest) => Ok(Links::of(&manifest.bytes)),
-            Err(error) if error.is_manifest_unknown() => Ok(Links::default()),
-            Err(error) => Err(error),
+    /// The manifests that one names; none where it is gone by now.
+    async fn children(&self, digest: &Digest) -> anyhow::Result<Vec<Child>> {
+        match self.registry.manifest(&self.place.repository, &Target::Digest(digest.clone())).await {
+            // What cannot be read may name anything.
+            Ok(manifest) => Ok(Manifest::parse(&manifest.bytes, Some(&manifest.media_type))
+                .with_context(|| format!("{}@{digest}: what it names cannot be read, so it is not known what must stay", self.place))?
+                .children),
+            Err(error) if error.is_manifest_unknown() => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
         }
     }
 }
 
 /// A manifest's digest; nothing where there is no such manifest.
-pub(crate) async fn look(registry: &Registry, work: &Work, target: &Target, ghost: bool) -> Result<Option<Head>, Error> {
-    match registry.head(&work.place.repository, target).await {
+pub(crate) async fn look(registry: &Registry, place: &Place, target: &Target, ghost: bool) -> Result<Option<Head>, Error> {
+    match registry.head(&place.repository, target).await {
         Ok(head) => Ok(Some(head)),
         Err(error) if error.is_manifest_unknown() => Ok(None),
         // Registries that forget a repository with its last manifest say so of everything in it.
@@ -161,15 +165,7 @@ pub(crate) fn moved(tag: &Tag, digest: &Digest) -> String {
 
 /// Whether a manifest of this type may name others. What is not known to be without children is looked at.
 fn may_have_children(media_type: Option<&str>) -> bool {
-    !matches!(
-        media_type,
-        Some(
-            "application/vnd.oci.image.manifest.v1+json"
-                | "application/vnd.docker.distribution.manifest.v2+json"
-                | "application/vnd.docker.distribution.manifest.v1+json"
-                | "application/vnd.docker.distribution.manifest.v1+prettyjws"
-        )
-    )
+    !matches!(media_type, Some(OCI_MANIFEST | DOCKER_MANIFEST | DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED))
 }
 
 #[cfg(test)]
