@@ -192,9 +192,9 @@ impl History {
         &mut self.entries[index]
     }
 
-    /// What is known of a manifest.
-    pub(crate) fn get(&self, place: &Place, digest: &Digest) -> Option<&Entry> {
-        self.places.get(&(place.clone(), digest.clone())).and_then(|index| self.entries.get(*index))
+    /// Where a manifest stands among the entries.
+    pub(crate) fn index(&self, place: &Place, digest: &Digest) -> Option<usize> {
+        self.places.get(&(place.clone(), digest.clone())).copied()
     }
 
     /// What is to be said of lines that were cut.
@@ -234,7 +234,11 @@ mod tests {
 
     fn of(lines: &[Value]) -> Entry {
         let text: String = lines.iter().map(|line| format!("\n{line}\n")).collect();
-        read(&text).get(&here(), &digest("a")).unwrap().clone()
+        {
+            let mut history = read(&text);
+            let index = history.index(&here(), &digest("a")).unwrap();
+            history.entries.remove(index)
+        }
     }
 
     #[test]

@@ -25,8 +25,7 @@ pub(crate) fn unfinished(history: &History) -> (Vec<Work>, Option<DateTime<Utc>>
             works.len() - 1
         })
     };
-    for entry in &history.entries {
-        let deletes = is_unfinished(history, entry);
+    for (entry, deletes) in history.entries.iter().zip(unfinished_deletions(history)) {
         let untags: Vec<_> = entry.untags.iter().filter(|(_, step)| matches!(step, Step::Started | Step::Failed)).map(|(tag, _)| tag.clone()).collect();
         if !deletes && untags.is_empty() {
             continue;
@@ -48,17 +47,28 @@ pub(crate) fn unfinished(history: &History) -> (Vec<Work>, Option<DateTime<Utc>>
     (works, oldest)
 }
 
-fn is_unfinished(history: &History, entry: &Entry) -> bool {
-    match entry.step {
-        Step::Nothing | Step::Gone => false,
-        Step::Started => true,
-        Step::Planned | Step::Failed => entry.begun || lost_its_index(history, entry),
+/// The deletions that were begun and have no good result, and those that were to go with one that was begun, at any depth.
+fn unfinished_deletions(history: &History) -> Vec<bool> {
+    let mut unfinished: Vec<bool> = history.entries.iter().map(|entry| entry.step == Step::Started || (entry.step == Step::Failed && entry.begun)).collect();
+    loop {
+        let goes = |place: &Place, digest: &Digest| {
+            history.index(place, digest).is_some_and(|index| unfinished.get(index) == Some(&true) || history.entries.get(index).is_some_and(|entry| entry.begun))
+        };
+        let lost_its_index = |entry: &Entry| entry.parents.iter().chain(&entry.subjects).any(|above| goes(&entry.place, above));
+        let is_new = |(entry, known): &(&Entry, &bool)| {
+            !**known && matches!(entry.step, Step::Planned | Step::Failed) && lost_its_index(entry)
+        };
+        let found: Vec<usize> =
+            history.entries.iter().zip(&unfinished).enumerate().filter(|(_, pair)| is_new(pair)).map(|(index, _)| index).collect();
+        if found.is_empty() {
+            return unfinished;
+        }
+        for index in found {
+            if let Some(known) = unfinished.get_mut(index) {
+                *known = true;
+            }
+        }
     }
-}
-
-/// Whether an index that names it, or a subject that it is about, was begun to be deleted.
-fn lost_its_index(history: &History, entry: &Entry) -> bool {
-    entry.parents.iter().chain(&entry.subjects).any(|above| history.get(&entry.place, above).is_some_and(|above| above.begun))
 }
 
 fn doomed(entry: &Entry) -> Doomed {
@@ -113,12 +123,12 @@ mod tests {
             line("grandchild", "planned", &["child"], "11:00"),
             line("index", "started", &[], "12:00"),
         ];
-        assert_eq!(left(&journal), (vec![digest("index"), digest("child")], Some("11:00".into())));
+        assert_eq!(left(&journal), (vec![digest("index"), digest("child"), digest("grandchild")], Some("11:00".into())));
         let mut on = journal.to_vec();
         on.push(line("index", "deleted", &[], "12:01"));
-        assert_eq!(left(&on).0, [digest("child")]);
+        assert_eq!(left(&on).0, [digest("child"), digest("grandchild")]);
         on.extend([line("child", "started", &[], "12:02"), line("child", "deleted", &[], "12:03")]);
-        assert_eq!(left(&on).0, [digest("grandchild")], "each step shows the next");
+        assert_eq!(left(&on).0, [digest("grandchild")]);
         on.push(line("grandchild", "failed", &[], "12:04"));
         assert_eq!(left(&on).0, [digest("grandchild")]);
         on.push(line("grandchild", "skipped", &[], "12:05"));

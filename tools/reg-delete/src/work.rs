@@ -140,7 +140,6 @@ pub(crate) fn record(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::{digest, doomed, work};
 
     #[test]
