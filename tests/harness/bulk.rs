@@ -20,14 +20,10 @@ const CONNECTIONS: usize = 8;
 /// ```
 pub fn push_all(registry: &Registry, images: &[(String, Image)]) -> Vec<Pushed> {
     let client = registry.client();
-    let blobs: BTreeSet<(&str, Vec<u8>)> = images
-        .iter()
-        .flat_map(|(repository, image)| image.blobs().map(|blob| (repository.as_str(), blob)))
-        .collect();
+    let blobs: BTreeSet<(&str, Vec<u8>)> =
+        images.iter().flat_map(|(repository, image)| image.blobs().map(|blob| (repository.as_str(), blob))).collect();
     let blobs: Vec<_> = blobs.into_iter().collect();
-    in_parallel(&blobs, |(repository, bytes)| {
-        client.put_blob(repository, bytes)
-    });
+    in_parallel(&blobs, |(repository, bytes)| client.put_blob(repository, bytes));
     in_parallel(images, |(repository, image)| image.put(client, repository))
 }
 

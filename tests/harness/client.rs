@@ -34,16 +34,12 @@ pub struct Answer {
 impl Answer {
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
 
     /// The body as text.
@@ -53,9 +49,7 @@ impl Answer {
 
     /// The `Docker-Content-Digest`.
     pub fn digest(&self) -> String {
-        self.header("docker-content-digest")
-            .unwrap_or_default()
-            .to_owned()
+        self.header("docker-content-digest").unwrap_or_default().to_owned()
     }
 
     /// Fails unless the status is this one.
@@ -88,25 +82,15 @@ impl Client {
             let roots = RootCerts::new_with_certs(&[Certificate::from_pem(&pem).unwrap()]);
             let tls = TlsConfig::builder()
                 .root_certs(roots)
-                .unversioned_rustls_crypto_provider(Arc::new(
-                    rustls::crypto::ring::default_provider(),
-                ))
+                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .build();
             config = config.tls_config(tls);
         }
-        Self {
-            agent: config.build().new_agent(),
-            url: url.to_owned(),
-            basic: None,
-            tokens: None,
-        }
+        Self { agent: config.build().new_agent(), url: url.to_owned(), basic: None, tokens: None }
     }
 
     pub(crate) fn with_basic(mut self, user: &str, password: &str) -> Self {
-        self.basic = Some(format!(
-            "Basic {}",
-            STANDARD.encode(format!("{user}:{password}"))
-        ));
+        self.basic = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
         self
     }
 
@@ -117,84 +101,41 @@ impl Client {
 
     /// The same client without credentials.
     pub fn anonymous(&self) -> Self {
-        Self {
-            basic: None,
-            tokens: None,
-            ..self.clone()
-        }
+        Self { basic: None, tokens: None, ..self.clone() }
     }
 
     /// Sends any request; `target` is a path with its query, or a whole URL.
-    pub fn send(
-        &self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        self.try_send(method, target, headers, body)
-            .unwrap_or_else(|error| panic!("{method} {}{target}: {error}", self.url))
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_send(method, target, headers, body).unwrap_or_else(|error| panic!("{method} {}{target}: {error}", self.url))
     }
 
     /// Like [`send`](Self::send), for servers that may not answer.
-    pub fn try_send(
-        &self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Answer, ureq::Error> {
-        let url = if target.starts_with("http") {
-            target.to_owned()
-        } else {
-            format!("{}{target}", self.url)
-        };
+    pub fn try_send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+        let url = if target.starts_with("http") { target.to_owned() } else { format!("{}{target}", self.url) };
         let mut request = http::Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if !headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-        {
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             if let Some(basic) = &self.basic {
                 request = request.header("Authorization", basic);
             } else if let Some(tokens) = &self.tokens {
-                let scopes = [
-                    "registry:catalog:*".to_owned(),
-                    format!("repository:{}:*,pull,push,delete", name(target)),
-                ];
-                request =
-                    request.header("Authorization", format!("Bearer {}", tokens.mint(&scopes)));
+                let scopes = ["registry:catalog:*".to_owned(), format!("repository:{}:*,pull,push,delete", name(target))];
+                request = request.header("Authorization", format!("Bearer {}", tokens.mint(&scopes)));
             }
         }
         let mut response = if body.is_empty() && !matches!(method, "PUT" | "POST" | "PATCH") {
-            self.agent
-                .run(request.body(()).expect("a request of a fixture is valid"))?
+            self.agent.run(request.body(()).expect("a request of a fixture is valid"))?
         } else {
-            self.agent
-                .run(request.body(body).expect("a request of a fixture is valid"))?
+            self.agent.run(request.body(body).expect("a request of a fixture is valid"))?
         };
         let headers = response
             .headers()
             .iter()
-            .map(|(name, value)| {
-                (
-                    name.as_str().to_owned(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(1 << 30)
-            .read_to_vec()?;
-        Ok(Answer {
-            status: response.status().as_u16(),
-            headers,
-            body,
-        })
+        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec()?;
+        Ok(Answer { status: response.status().as_u16(), headers, body })
     }
 
     /// GET of any path.
@@ -206,30 +147,14 @@ impl Client {
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
         let digest = digest_of(bytes);
         let begun = self
-            .send(
-                "POST",
-                &format!("/v2/{repository}/blobs/uploads/"),
-                &[],
-                b"",
-            )
+            .send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"")
             .expect(202, &format!("beginning an upload to {repository}"));
-        let location = begun
-            .header("location")
-            .expect("an upload has a Location")
-            .to_owned();
+        let location = begun.header("location").expect("an upload has a Location").to_owned();
         // The Location is absolute and names the host by which we asked.
-        let location = location
-            .strip_prefix(&self.url)
-            .unwrap_or(&location)
-            .to_owned();
+        let location = location.strip_prefix(&self.url).unwrap_or(&location).to_owned();
         let separator = if location.contains('?') { '&' } else { '?' };
-        self.send(
-            "PUT",
-            &format!("{location}{separator}digest={digest}"),
-            &[("Content-Type", "application/octet-stream")],
-            bytes,
-        )
-        .expect(201, &format!("uploading {digest} to {repository}"));
+        self.send("PUT", &format!("{location}{separator}digest={digest}"), &[("Content-Type", "application/octet-stream")], bytes)
+            .expect(201, &format!("uploading {digest} to {repository}"));
         digest
     }
 
@@ -239,35 +164,15 @@ impl Client {
     }
 
     /// Puts a manifest under a tag or digest and gives its digest.
-    pub fn put_manifest(
-        &self,
-        repository: &str,
-        reference: &str,
-        media_type: &str,
-        bytes: &[u8],
-    ) -> String {
+    pub fn put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> String {
         self.try_put_manifest(repository, reference, media_type, bytes)
-            .expect(
-                201,
-                &format!("putting the manifest {repository}@{reference}"),
-            )
+            .expect(201, &format!("putting the manifest {repository}@{reference}"))
             .digest()
     }
 
     /// The same where the registry may refuse.
-    pub fn try_put_manifest(
-        &self,
-        repository: &str,
-        reference: &str,
-        media_type: &str,
-        bytes: &[u8],
-    ) -> Answer {
-        self.send(
-            "PUT",
-            &format!("/v2/{repository}/manifests/{reference}"),
-            &[("Content-Type", media_type)],
-            bytes,
-        )
+    pub fn try_put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> Answer {
+        self.send("PUT", &format!("/v2/{repository}/manifests/{reference}"), &[("Content-Type", media_type)], bytes)
     }
 
     /// GET of a manifest by tag or digest.
@@ -277,12 +182,7 @@ impl Client {
 
     /// HEAD of a manifest by tag or digest.
     pub fn head(&self, repository: &str, reference: &str) -> Answer {
-        self.send(
-            "HEAD",
-            &format!("/v2/{repository}/manifests/{reference}"),
-            &[("Accept", ACCEPT)],
-            b"",
-        )
+        self.send("HEAD", &format!("/v2/{repository}/manifests/{reference}"), &[("Accept", ACCEPT)], b"")
     }
 
     /// Whether a tag or digest answers.
@@ -296,24 +196,14 @@ impl Client {
 
     /// Lets a tag point to the manifest that another tag or digest names.
     pub fn retag(&self, repository: &str, from: &str, tag: &str) -> String {
-        let manifest = self
-            .manifest(repository, from)
-            .expect(200, &format!("reading {repository} {from}"));
-        let media_type = manifest
-            .header("content-type")
-            .unwrap_or_default()
-            .to_owned();
+        let manifest = self.manifest(repository, from).expect(200, &format!("reading {repository} {from}"));
+        let media_type = manifest.header("content-type").unwrap_or_default().to_owned();
         self.put_manifest(repository, tag, &media_type, &manifest.body)
     }
 
     /// DELETE of a manifest by tag or digest.
     pub fn delete_manifest(&self, repository: &str, reference: &str) -> Answer {
-        self.send(
-            "DELETE",
-            &format!("/v2/{repository}/manifests/{reference}"),
-            &[],
-            b"",
-        )
+        self.send("DELETE", &format!("/v2/{repository}/manifests/{reference}"), &[], b"")
     }
 
     /// The tags of a repository, sorted; none where the registry does not know it.
@@ -322,32 +212,17 @@ impl Client {
         if answer.status == 404 {
             return Vec::new();
         }
-        strings(
-            &answer
-                .expect(200, &format!("listing the tags of {repository}"))
-                .json()["tags"],
-        )
+        strings(&answer.expect(200, &format!("listing the tags of {repository}")).json()["tags"])
     }
 
     /// The repositories of the catalog, sorted (the first 1000, or what the registry's limit gives).
     pub fn catalog(&self) -> Vec<String> {
-        strings(
-            &self
-                .get("/v2/_catalog?n=1000")
-                .expect(200, "reading the catalog")
-                .json()["repositories"],
-        )
+        strings(&self.get("/v2/_catalog?n=1000").expect(200, "reading the catalog").json()["repositories"])
     }
 }
 
 fn strings(list: &Value) -> Vec<String> {
-    let mut strings: Vec<String> = list
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|item| item.as_str())
-        .map(str::to_owned)
-        .collect();
+    let mut strings: Vec<String> = list.as_array().into_iter().flatten().filter_map(|item| item.as_str()).map(str::to_owned).collect();
     strings.sort();
     strings
 }
@@ -356,8 +231,5 @@ fn strings(list: &Value) -> Vec<String> {
 fn name(target: &str) -> &str {
     let path = target.split('?').next().unwrap_or_default();
     let path = path.split_once("/v2/").map_or(path, |(_, rest)| rest);
-    ["/manifests/", "/blobs/", "/tags/", "/referrers/"]
-        .iter()
-        .find_map(|noun| path.rsplit_once(noun))
-        .map_or(path, |(name, _)| name)
+    ["/manifests/", "/blobs/", "/tags/", "/referrers/"].iter().find_map(|noun| path.rsplit_once(noun)).map_or(path, |(name, _)| name)
 }

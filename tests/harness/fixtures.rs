@@ -132,28 +132,18 @@ impl Image {
 
     /// An image in Docker's media types.
     pub fn docker() -> Self {
-        Self {
-            family: Family::Docker,
-            config_type: DOCKER_CONFIG.to_owned(),
-            ..Self::new()
-        }
+        Self { family: Family::Docker, config_type: DOCKER_CONFIG.to_owned(), ..Self::new() }
     }
 
     /// An image whose config says nothing about its date.
     pub fn undated() -> Self {
-        Self {
-            created: None,
-            ..Self::new()
-        }
+        Self { created: None, ..Self::new() }
     }
 
     /// An artifact with this media type of its config, such as `application/vnd.cncf.helm.config.v1+json`; its config is no
     /// image config and bears no date.
     pub fn artifact(config_type: &str) -> Self {
-        Self {
-            config_type: config_type.to_owned(),
-            ..Self::undated()
-        }
+        Self { config_type: config_type.to_owned(), ..Self::undated() }
     }
 
     /// Adds a layer; its name is its content.
@@ -171,8 +161,7 @@ impl Image {
 
     /// Adds a layer with a media type of its own.
     pub fn blob(mut self, media_type: &str, content: &[u8]) -> Self {
-        self.layers
-            .push((media_type.to_owned(), content.to_owned()));
+        self.layers.push((media_type.to_owned(), content.to_owned()));
         self
     }
 
@@ -247,11 +236,7 @@ impl Image {
             media_type,
             bytes,
             config: digest_of(&config),
-            layers: self
-                .layers
-                .iter()
-                .map(|(_, content)| digest_of(content))
-                .collect(),
+            layers: self.layers.iter().map(|(_, content)| digest_of(content)).collect(),
             children: Vec::new(),
             tags: self.tags.clone(),
             platform: self.platform.clone(),
@@ -267,26 +252,14 @@ impl Image {
         if let Some(created) = &self.created {
             config["created"] = json!(created);
         }
-        config["config"] = if self.labels.is_empty() {
-            json!({})
-        } else {
-            json!({"Labels": self.labels})
-        };
-        let diff_ids: Vec<String> = self
-            .layers
-            .iter()
-            .map(|(_, content)| digest_of(content))
-            .collect();
+        config["config"] = if self.labels.is_empty() { json!({}) } else { json!({"Labels": self.labels}) };
+        let diff_ids: Vec<String> = self.layers.iter().map(|(_, content)| digest_of(content)).collect();
         config["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         config.to_string().into_bytes()
     }
 
     fn manifest(&self, config: &[u8]) -> (String, Vec<u8>) {
-        let media_type = if self.family == Family::Oci {
-            OCI_MANIFEST
-        } else {
-            DOCKER_MANIFEST
-        };
+        let media_type = if self.family == Family::Oci { OCI_MANIFEST } else { DOCKER_MANIFEST };
         let layers: Vec<Value> = self
             .layers
             .iter()
@@ -357,21 +330,12 @@ impl Index {
     /// An OCI index.
     #[expect(clippy::new_without_default, reason = "a sentence begins with new")]
     pub fn new() -> Self {
-        Self {
-            family: Family::Oci,
-            children: Vec::new(),
-            annotations: Map::new(),
-            subject: None,
-            tags: Vec::new(),
-        }
+        Self { family: Family::Oci, children: Vec::new(), annotations: Map::new(), subject: None, tags: Vec::new() }
     }
 
     /// A Docker manifest list. Its children should be [`Image::docker`].
     pub fn docker() -> Self {
-        Self {
-            family: Family::Docker,
-            ..Self::new()
-        }
+        Self { family: Family::Docker, ..Self::new() }
     }
 
     /// Adds a child for this platform, which an image takes into its config too.
@@ -392,10 +356,7 @@ impl Index {
 
     /// Adds an attestation (`unknown/unknown`) of the child for this platform.
     pub fn attestation_for(mut self, platform: &str) -> Self {
-        self.children.push((
-            Some("unknown/unknown".to_owned()),
-            Child::AttestationFor(platform.to_owned()),
-        ));
+        self.children.push((Some("unknown/unknown".to_owned()), Child::AttestationFor(platform.to_owned())));
         self
     }
 
@@ -436,21 +397,15 @@ impl Index {
                     let of = children
                         .iter()
                         .find(|child| child.platform == platform)
-                        .unwrap_or_else(|| {
-                            panic!("the index has no child for {platform} to attest")
-                        });
+                        .unwrap_or_else(|| panic!("the index has no child for {platform} to attest"));
                     annotations = json!({
                         "vnd.docker.reference.type": "attestation-manifest",
                         "vnd.docker.reference.digest": of.digest,
                     });
-                    let statement =
-                        json!({"_type": "https://in-toto.io/Statement/v0.1", "subject": of.digest});
+                    let statement = json!({"_type": "https://in-toto.io/Statement/v0.1", "subject": of.digest});
                     Image::new()
                         .platform("unknown/unknown")
-                        .blob(
-                            "application/vnd.in-toto+json",
-                            statement.to_string().as_bytes(),
-                        )
+                        .blob("application/vnd.in-toto+json", statement.to_string().as_bytes())
                         .push_by(client, repository)
                 }
             };
@@ -464,13 +419,8 @@ impl Index {
             descriptors.push(descriptor);
             children.push(pushed);
         }
-        let media_type = if self.family == Family::Oci {
-            OCI_INDEX
-        } else {
-            DOCKER_LIST
-        };
-        let mut index =
-            json!({"schemaVersion": 2, "mediaType": media_type, "manifests": descriptors});
+        let media_type = if self.family == Family::Oci { OCI_INDEX } else { DOCKER_LIST };
+        let mut index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": descriptors});
         if let Some(subject) = self.subject {
             index["subject"] = subject;
         }
@@ -504,10 +454,7 @@ impl BuildCache {
     /// A cache with nothing in it but its config.
     #[expect(clippy::new_without_default, reason = "a sentence begins with new")]
     pub fn new() -> Self {
-        Self {
-            blobs: Vec::new(),
-            tags: Vec::new(),
-        }
+        Self { blobs: Vec::new(), tags: Vec::new() }
     }
 
     /// Adds a cached layer.
@@ -530,19 +477,10 @@ impl BuildCache {
             client.put_blob(repository, blob);
             descriptors.push(blob_descriptor(OCI_LAYER, blob));
         }
-        let layers: Vec<Value> = self
-            .blobs
-            .iter()
-            .map(|blob| json!({"blob": digest_of(blob), "parent": -1}))
-            .collect();
-        let config = json!({"layers": layers, "records": []})
-            .to_string()
-            .into_bytes();
+        let layers: Vec<Value> = self.blobs.iter().map(|blob| json!({"blob": digest_of(blob), "parent": -1})).collect();
+        let config = json!({"layers": layers, "records": []}).to_string().into_bytes();
         client.put_blob(repository, &config);
-        descriptors.push(blob_descriptor(
-            "application/vnd.buildkit.cacheconfig.v0",
-            &config,
-        ));
+        descriptors.push(blob_descriptor("application/vnd.buildkit.cacheconfig.v0", &config));
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors});
         let bytes = index.to_string().into_bytes();
         let digest = put(client, repository, OCI_INDEX, &bytes, &self.tags);
@@ -569,11 +507,7 @@ pub struct Signature {
 impl Signature {
     /// A signature as cosign 1 and 2 write it.
     pub fn cosign(subject: &Pushed) -> Self {
-        Self::of(
-            subject,
-            "sig",
-            "application/vnd.dev.cosign.simplesigning.v1+json",
-        )
+        Self::of(subject, "sig", "application/vnd.dev.cosign.simplesigning.v1+json")
     }
 
     /// An attestation by cosign.
@@ -587,12 +521,9 @@ impl Signature {
     }
 
     fn of(subject: &Pushed, suffix: &str, media_type: &str) -> Self {
-        let content =
-            json!({"critical": {"image": {"docker-manifest-digest": subject.digest}}}).to_string();
+        let content = json!({"critical": {"image": {"docker-manifest-digest": subject.digest}}}).to_string();
         let image = Image::undated().blob(media_type, content.as_bytes());
-        Self {
-            image: image.tag(&format!("sha256-{}.{suffix}", subject.hex())),
-        }
+        Self { image: image.tag(&format!("sha256-{}.{suffix}", subject.hex())) }
     }
 
     /// Gives it another tag too.
@@ -616,9 +547,7 @@ pub struct Referrers {
 impl Referrers {
     /// The referrers of this subject, nobody yet.
     pub fn of(subject: &Pushed) -> Self {
-        Self {
-            index: Index::new().tag(&format!("sha256-{}", subject.hex())),
-        }
+        Self { index: Index::new().tag(&format!("sha256-{}", subject.hex())) }
     }
 
     /// Lists a manifest that was pushed before.
@@ -634,23 +563,14 @@ impl Referrers {
 }
 
 /// Puts a manifest under each tag, or under its digest where it has none.
-fn put(
-    client: &Client,
-    repository: &str,
-    media_type: &str,
-    bytes: &[u8],
-    tags: &[String],
-) -> String {
+fn put(client: &Client, repository: &str, media_type: &str, bytes: &[u8], tags: &[String]) -> String {
     let digest = digest_of(bytes);
     if tags.is_empty() {
         client.put_manifest(repository, &digest, media_type, bytes);
     }
     for tag in tags {
         let answered = client.put_manifest(repository, tag, media_type, bytes);
-        assert_eq!(
-            answered, digest,
-            "the registry stored other bytes for {repository}:{tag}"
-        );
+        assert_eq!(answered, digest, "the registry stored other bytes for {repository}:{tag}");
     }
     digest
 }

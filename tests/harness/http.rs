@@ -35,11 +35,7 @@ impl Request {
     /// Every value of a query or form parameter, decoded.
     pub fn parameters(&self, name: &str) -> Vec<String> {
         let body = String::from_utf8_lossy(&self.body);
-        let form = if self.method == "POST" {
-            body.as_ref()
-        } else {
-            ""
-        };
+        let form = if self.method == "POST" { body.as_ref() } else { "" };
         self.query()
             .split('&')
             .chain(form.split('&'))
@@ -51,10 +47,7 @@ impl Request {
 
     /// The first value of a header, its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// Method and target, as in `GET /v2/_catalog?n=1000`.
@@ -105,61 +98,39 @@ pub struct Response {
 impl Response {
     /// An empty answer with this status.
     pub fn status(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-            delivery: Delivery::Whole,
-            delay: Duration::ZERO,
-        }
+        Self { status, headers: Vec::new(), body: Vec::new(), delivery: Delivery::Whole, delay: Duration::ZERO }
     }
 
     /// JSON with `Content-Type: application/json`.
     pub fn json(status: u16, body: Value) -> Self {
-        Self::status(status)
-            .header("Content-Type", "application/json")
-            .body(body.to_string())
+        Self::status(status).header("Content-Type", "application/json").body(body.to_string())
     }
 
     /// An error as registries write it: `{"errors":[{"code":…}]}`.
     pub fn error(status: u16, code: &str) -> Self {
-        Self::json(
-            status,
-            serde_json::json!({"errors": [{"code": code, "message": code.to_lowercase()}]}),
-        )
+        Self::json(status, serde_json::json!({"errors": [{"code": code, "message": code.to_lowercase()}]}))
     }
 
     /// Plain text, such as the `404 page not found` of an endpoint that is missing.
     pub fn text(status: u16, body: &str) -> Self {
-        Self::status(status)
-            .header("Content-Type", "text/plain; charset=utf-8")
-            .body(body)
+        Self::status(status).header("Content-Type", "text/plain; charset=utf-8").body(body)
     }
 
     /// A manifest with its media type and its true digest in `Docker-Content-Digest`.
     pub fn manifest(media_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let digest = crate::digest_of(&body);
-        Self::status(200)
-            .header("Content-Type", media_type)
-            .header("Docker-Content-Digest", &digest)
-            .body(body)
+        Self::status(200).header("Content-Type", media_type).header("Docker-Content-Digest", &digest).body(body)
     }
 
     /// The connection is reset where the answer should be.
     pub fn reset() -> Self {
-        Self {
-            delivery: Delivery::Reset,
-            ..Self::status(0)
-        }
+        Self { delivery: Delivery::Reset, ..Self::status(0) }
     }
 
     /// The connection is closed where the answer should be.
     pub fn close_without_answer() -> Self {
-        Self {
-            delivery: Delivery::Nothing,
-            ..Self::status(0)
-        }
+        Self { delivery: Delivery::Nothing, ..Self::status(0) }
     }
 
     /// Adds a header; one of the same name stays.
@@ -170,15 +141,13 @@ impl Response {
 
     /// Replaces a header.
     pub fn set_header(mut self, name: &str, value: &str) -> Self {
-        self.headers
-            .retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         self.header(name, value)
     }
 
     /// Takes a header away.
     pub fn without_header(mut self, name: &str) -> Self {
-        self.headers
-            .retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         self
     }
 
@@ -211,10 +180,7 @@ pub(crate) struct Listening {
 impl Listening {
     pub(crate) fn start(handle: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback");
-        let address = listener
-            .local_addr()
-            .expect("a bound listener has an address")
-            .to_string();
+        let address = listener.local_addr().expect("a bound listener has an address").to_string();
         let ended = Arc::new(AtomicBool::new(false));
         let handle = Arc::new(handle);
         let seen = Arc::clone(&ended);
@@ -275,16 +241,8 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut request = Request {
-        method,
-        target,
-        headers,
-        body: Vec::new(),
-    };
-    if request
-        .header("transfer-encoding")
-        .is_some_and(|encoding| encoding.eq_ignore_ascii_case("chunked"))
-    {
+    let mut request = Request { method, target, headers, body: Vec::new() };
+    if request.header("transfer-encoding").is_some_and(|encoding| encoding.eq_ignore_ascii_case("chunked")) {
         loop {
             let mut size = String::new();
             reader.read_line(&mut size).ok()?;
@@ -322,21 +280,12 @@ fn write_response(stream: &mut TcpStream, request: &Request, response: &Response
     for (name, value) in &response.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    let has = |name: &str| {
-        response
-            .headers
-            .iter()
-            .any(|(key, _)| key.eq_ignore_ascii_case(name))
-    };
+    let has = |name: &str| response.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
     if !has("content-length") && response.status != 204 && response.status != 304 {
         head.push_str(&format!("Content-Length: {}\r\n", response.body.len()));
     }
     head.push_str("\r\n");
-    let body: &[u8] = if request.method == "HEAD" {
-        b""
-    } else {
-        &response.body
-    };
+    let body: &[u8] = if request.method == "HEAD" { b"" } else { &response.body };
     let (body, goes_on) = match response.delivery {
         Delivery::CutAfter(bytes) => (&body[..bytes.min(body.len())], false),
         _ => (body, true),

@@ -18,7 +18,7 @@
 //! - [`storage`]: damage done below the registry, in its folder;
 //! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry;
 //! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
-//! - [`client`], [`http`], [`ports`], [`process`]: what these are made of.
+//! - [`client`], [`http`], [`folder`], [`ports`], [`process`]: what these are made of.
 //!
 //! Every failure in here is the failure of a test, so it panics with a sentence.
 #![expect(
@@ -31,6 +31,7 @@
 pub mod bulk;
 pub mod client;
 pub mod fixtures;
+pub mod folder;
 pub mod http;
 pub mod ports;
 pub mod process;
@@ -47,6 +48,7 @@ pub mod tool;
 pub use bulk::push_all;
 pub use client::{Answer, Client};
 pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
+pub use folder::temporary;
 pub use proxy::{Gate, Proxy};
 pub use redis::Redis;
 pub use registry::Registry;

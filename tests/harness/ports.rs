@@ -25,8 +25,5 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
-    panic!(
-        "no port of the loopback between {FIRST} and {} is free",
-        FIRST + COUNT
-    )
+    panic!("no port of the loopback between {FIRST} and {} is free", FIRST + COUNT)
 }

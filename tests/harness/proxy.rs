@@ -84,30 +84,17 @@ impl Proxy {
     }
 
     /// Answers every fitting request like this, and does not forward it.
-    pub fn always(
-        &self,
-        fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
-        response: Response,
-    ) -> &Self {
+    pub fn always(&self, fits: impl Fn(&Request) -> bool + Send + Sync + 'static, response: Response) -> &Self {
         self.rule(fits, 0, None, Action::Instead(response))
     }
 
     /// Answers the next fitting request like this, and does not forward it.
-    pub fn once(
-        &self,
-        fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
-        response: Response,
-    ) -> &Self {
+    pub fn once(&self, fits: impl Fn(&Request) -> bool + Send + Sync + 'static, response: Response) -> &Self {
         self.rule(fits, 0, Some(1), Action::Instead(response))
     }
 
     /// Lets `passes` fitting requests through and answers those after them like this.
-    pub fn after_some(
-        &self,
-        passes: usize,
-        fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
-        response: Response,
-    ) -> &Self {
+    pub fn after_some(&self, passes: usize, fits: impl Fn(&Request) -> bool + Send + Sync + 'static, response: Response) -> &Self {
         self.rule(fits, passes, None, Action::Instead(response))
     }
 
@@ -139,25 +126,12 @@ impl Proxy {
         fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
         change: impl Fn(Response) -> Response + Send + Sync + 'static,
     ) -> &Self {
-        self.rule(
-            fits,
-            0,
-            None,
-            Action::After(Arc::new(move |_, response| change(response))),
-        )
+        self.rule(fits, 0, None, Action::After(Arc::new(move |_, response| change(response))))
     }
 
     /// Forwards the next fitting request and closes the connection instead of giving the answer.
-    pub fn lose_answer_once(
-        &self,
-        fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
-    ) -> &Self {
-        self.rule(
-            fits,
-            0,
-            Some(1),
-            Action::After(Arc::new(|_, _| Response::close_without_answer())),
-        )
+    pub fn lose_answer_once(&self, fits: impl Fn(&Request) -> bool + Send + Sync + 'static) -> &Self {
+        self.rule(fits, 0, Some(1), Action::After(Arc::new(|_, _| Response::close_without_answer())))
     }
 
     /// Holds the next fitting request before it is forwarded, until the gate opens.
@@ -183,10 +157,7 @@ impl Proxy {
 
     /// How many requests so far fit.
     pub fn count(&self, fits: impl Fn(&Request) -> bool) -> usize {
-        self.requests()
-            .iter()
-            .filter(|request| fits(request))
-            .count()
+        self.requests().iter().filter(|request| fits(request)).count()
     }
 
     /// Forgets the requests so far.
@@ -194,19 +165,8 @@ impl Proxy {
         self.state.lock().unwrap().requests.clear();
     }
 
-    fn rule(
-        &self,
-        fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
-        passes: usize,
-        times: Option<usize>,
-        action: Action,
-    ) -> &Self {
-        self.state.lock().unwrap().rules.push(Rule {
-            fits: Box::new(fits),
-            passes,
-            times,
-            action,
-        });
+    fn rule(&self, fits: impl Fn(&Request) -> bool + Send + Sync + 'static, passes: usize, times: Option<usize>, action: Action) -> &Self {
+        self.state.lock().unwrap().rules.push(Rule { fits: Box::new(fits), passes, times, action });
         self
     }
 }
@@ -234,15 +194,7 @@ fn forward(client: &Client, request: &Request) -> Response {
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
-        .filter(|(name, _)| {
-            ![
-                "connection",
-                "content-length",
-                "transfer-encoding",
-                "accept-encoding",
-            ]
-            .contains(name)
-        })
+        .filter(|(name, _)| !["connection", "content-length", "transfer-encoding", "accept-encoding"].contains(name))
         .collect();
     match client.try_send(&request.method, &request.target, &headers, &request.body) {
         Ok(answer) => {
@@ -256,10 +208,7 @@ fn forward(client: &Client, request: &Request) -> Response {
             }
             response
         }
-        Err(error) => Response::text(
-            502,
-            &format!("the registry behind the proxy did not answer: {error}\n"),
-        ),
+        Err(error) => Response::text(502, &format!("the registry behind the proxy did not answer: {error}\n")),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::folder::temporary;
 use crate::ports::free_port;
 use crate::process::{Server, clean, program};
 
@@ -22,27 +23,14 @@ impl Redis {
     pub fn start() -> Self {
         let redis = program("redis-server", "redis-server");
         for _ in 0..20 {
-            let folder = TempDir::new().unwrap();
+            let folder = temporary();
             let port = free_port();
             let child = clean(&redis, folder.path())
-                .args([
-                    "--port",
-                    &port.to_string(),
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "no",
-                ])
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .expect("redis-server starts");
-            let mut this = Self {
-                address: format!("127.0.0.1:{port}"),
-                _server: Server(child),
-                _folder: folder,
-            };
+            let mut this = Self { address: format!("127.0.0.1:{port}"), _server: Server(child), _folder: folder };
             if this.comes_up() {
                 return this;
             }
@@ -100,9 +88,7 @@ fn read_reply(reader: &mut impl BufRead) -> Vec<String> {
             reader.read_exact(&mut bytes).unwrap();
             vec![String::from_utf8_lossy(&bytes[..bytes.len() - 2]).into_owned()]
         }
-        "*" => (0..rest.parse::<usize>().unwrap_or(0))
-            .flat_map(|_| read_reply(reader))
-            .collect(),
+        "*" => (0..rest.parse::<usize>().unwrap_or(0)).flat_map(|_| read_reply(reader)).collect(),
         _ => panic!("redis answered {line}"),
     }
 }

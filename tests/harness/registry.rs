@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::folder::temporary;
 use crate::ports::free_port;
 use crate::process::{Server, clean, output_of, program};
 use crate::redis::Redis;
@@ -59,11 +60,7 @@ impl Registry {
 
     /// `http://127.0.0.1:PORT`, or `https`.
     pub fn url(&self) -> String {
-        let scheme = if self.certificates.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.host)
     }
 
@@ -84,11 +81,7 @@ impl Registry {
 
     /// The authority that signed its certificate.
     pub fn ca_file(&self) -> &Path {
-        &self
-            .certificates
-            .as_ref()
-            .expect("only a registry with tls() has an authority")
-            .ca_file
+        &self.certificates.as_ref().expect("only a registry with tls() has an authority").ca_file
     }
 
     /// User and password of `htpasswd()`.
@@ -103,13 +96,7 @@ impl Registry {
 
     /// The process.
     pub fn pid(&self) -> u32 {
-        self.server
-            .lock()
-            .unwrap()
-            .as_ref()
-            .expect("the registry runs")
-            .0
-            .id()
+        self.server.lock().unwrap().as_ref().expect("the registry runs").0.id()
     }
 
     /// All that it wrote so far, its access log too.
@@ -150,11 +137,7 @@ impl Registry {
                 return;
             }
         }
-        panic!(
-            "the registry does not come up again on {}:\n{}",
-            self.host,
-            self.log()
-        );
+        panic!("the registry does not come up again on {}:\n{}", self.host, self.log());
     }
 
     /// Runs its own collector over its storage and gives what that wrote. The registry goes on running.
@@ -164,12 +147,7 @@ impl Registry {
 
     /// The same with options, such as `--delete-untagged`.
     pub fn garbage_collect_with(&self, options: &[&str]) -> String {
-        output_of(
-            command(self.folder.path())
-                .arg("garbage-collect")
-                .args(options)
-                .arg(self.config_file()),
-        )
+        output_of(command(self.folder.path()).arg("garbage-collect").args(options).arg(self.config_file()))
     }
 
     fn log_file(&self) -> PathBuf {
@@ -178,11 +156,7 @@ impl Registry {
 
     /// Starts the program and waits until it answers; `None` where another program holds the port.
     fn run(&self) -> Option<Server> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .unwrap();
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = command(self.folder.path())
             .arg("serve")
             .arg(self.config_file())
@@ -196,10 +170,7 @@ impl Registry {
         while Instant::now() < deadline {
             if let Some(status) = server.0.try_wait().unwrap() {
                 let log = self.log();
-                assert!(
-                    log.contains("address already in use"),
-                    "the registry ended with {status}:\n{log}"
-                );
+                assert!(log.contains("address already in use"), "the registry ended with {status}:\n{log}");
                 return None;
             }
             if let Ok(answer) = probe.try_send("GET", "/v2/", &[], b"") {
@@ -208,20 +179,11 @@ impl Registry {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        panic!(
-            "the registry does not answer on {}:\n{}",
-            self.host,
-            self.log()
-        );
+        panic!("the registry does not answer on {}:\n{}", self.host, self.log());
     }
 
     fn mark(&self) -> String {
-        self.folder
-            .path()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -248,13 +210,8 @@ impl With {
 
     /// Caches descriptors in Redis.
     pub fn redis(self, redis: &Redis) -> Self {
-        let redis = if version().contains("distribution/v3") {
-            json!({"addrs": [redis.host()]})
-        } else {
-            json!({"addr": redis.host()})
-        };
-        self.set("/storage/cache", json!({"blobdescriptor": "redis"}))
-            .set("/redis", redis)
+        let redis = if version().contains("distribution/v3") { json!({"addrs": [redis.host()]}) } else { json!({"addr": redis.host()}) };
+        self.set("/storage/cache", json!({"blobdescriptor": "redis"})).set("/redis", redis)
     }
 
     /// Does not cache descriptors.
@@ -304,15 +261,10 @@ impl With {
     }
 
     fn try_start(&self) -> Option<Registry> {
-        let folder = TempDir::new().unwrap();
+        let folder = temporary();
         let host = format!("127.0.0.1:{}", free_port());
         let certificates = self.tls.then(|| Certificates::make(folder.path()));
-        let mark = folder
-            .path()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let mark = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut config = json!({
             "version": 0.1,
             "log": {"level": "info", "formatter": "text"},
@@ -326,9 +278,7 @@ impl With {
         });
         let mut client = Client::new(
             &format!("{}://{host}", if self.tls { "https" } else { "http" }),
-            certificates
-                .as_ref()
-                .map(|certificates| certificates.ca_file.as_path()),
+            certificates.as_ref().map(|certificates| certificates.ca_file.as_path()),
         );
         if let Some(certificates) = &certificates {
             let tls = json!({"certificate": certificates.certificate, "key": certificates.key});
@@ -337,11 +287,7 @@ impl With {
         if let Some((user, password)) = &self.basic {
             let file = folder.path().join("htpasswd");
             fs::write(&file, htpasswd(user, password)).unwrap();
-            set(
-                &mut config,
-                "/auth/htpasswd",
-                json!({"realm": "a test", "path": file}),
-            );
+            set(&mut config, "/auth/htpasswd", json!({"realm": "a test", "path": file}));
             client = client.with_basic(user, password);
         }
         if let Some(tokens) = &self.tokens {
@@ -357,15 +303,7 @@ impl With {
         fs::create_dir_all(folder.path().join("storage")).unwrap();
         // JSON is YAML.
         fs::write(folder.path().join("config.yml"), config.to_string()).unwrap();
-        let registry = Registry {
-            folder,
-            host,
-            config,
-            certificates,
-            basic: self.basic.clone(),
-            client,
-            server: Mutex::new(None),
-        };
+        let registry = Registry { folder, host, config, certificates, basic: self.basic.clone(), client, server: Mutex::new(None) };
         let server = registry.run()?;
         *registry.server.lock().unwrap() = Some(server);
         Some(registry)
@@ -388,9 +326,7 @@ fn set(config: &mut Value, path: &str, value: Value) {
 
 fn htpasswd(user: &str, password: &str) -> String {
     // The lowest cost of bcrypt: the registry computes it for every request.
-    output_of(
-        Command::new(program("htpasswd", "apache2-utils")).args(["-nbBC", "4", user, password]),
-    )
+    output_of(Command::new(program("htpasswd", "apache2-utils")).args(["-nbBC", "4", user, password]))
 }
 
 fn command(home: &Path) -> Command {
@@ -407,8 +343,7 @@ fn binary() -> &'static Path {
         Some(path) => {
             // Tests run in the folder of their package, people name paths from the root of the workspace.
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            fs::canonicalize(root.join(&path))
-                .unwrap_or_else(|error| panic!("TEST_REGISTRY={}: {error}", path.display()))
+            fs::canonicalize(root.join(&path)).unwrap_or_else(|error| panic!("TEST_REGISTRY={}: {error}", path.display()))
         }
     })
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use crate::http::Listening;
 pub use crate::http::{Request, Response};
 
-type Handler = Box<dyn Fn(&Request) -> Option<Response> + Send>;
+type Handler = Arc<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
 
 #[derive(Default)]
 struct Script {
@@ -39,7 +39,16 @@ impl ScriptedServer {
     pub fn start() -> Self {
         let script = Arc::new(Mutex::new(Script::default()));
         let shared = Arc::clone(&script);
-        let listening = Listening::start(move |request| shared.lock().unwrap().answer(request));
+        let listening = Listening::start(move |request| {
+            let handlers = {
+                let mut script = shared.lock().unwrap();
+                script.requests.push(request.clone());
+                script.handlers.clone()
+            };
+            // The lock is not held while they run, so that they may look at the server.
+            let handled = handlers.iter().find_map(|handler| handler(request));
+            handled.unwrap_or_else(|| shared.lock().unwrap().answer(request))
+        });
         Self { listening, script }
     }
 
@@ -56,23 +65,17 @@ impl ScriptedServer {
     /// Scripts the next answer to this method and path.
     pub fn on(&self, method: &str, path: &str, response: Response) -> &Self {
         let mut script = self.script.lock().unwrap();
-        match script
-            .answers
-            .iter_mut()
-            .find(|(m, p, _)| m == method && p == path)
-        {
+        match script.answers.iter_mut().find(|(m, p, _)| m == method && p == path) {
             Some((_, _, queue)) => queue.push_back(response),
-            None => script
-                .answers
-                .push((method.to_owned(), path.to_owned(), [response].into())),
+            None => script.answers.push((method.to_owned(), path.to_owned(), [response].into())),
         }
         drop(script);
         self
     }
 
     /// Asks this function first; where it gives nothing the scripted answers follow.
-    pub fn handle(&self, handler: impl Fn(&Request) -> Option<Response> + Send + 'static) -> &Self {
-        self.script.lock().unwrap().handlers.push(Box::new(handler));
+    pub fn handle(&self, handler: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> &Self {
+        self.script.lock().unwrap().handlers.push(Arc::new(handler));
         self
     }
 
@@ -89,44 +92,23 @@ impl ScriptedServer {
 
     /// How many requests of this method came to this path, by the rules of [`on`](Self::on), without HEAD's fallback.
     pub fn count(&self, method: &str, path: &str) -> usize {
-        self.requests()
-            .iter()
-            .filter(|request| request.method == method && matches(path, request))
-            .count()
+        self.requests().iter().filter(|request| request.method == method && matches(path, request)).count()
     }
 }
 
 fn matches(path: &str, request: &Request) -> bool {
-    if path.contains('?') {
-        request.target == path
-    } else {
-        request.path() == path
-    }
+    if path.contains('?') { request.target == path } else { request.path() == path }
 }
 
 impl Script {
     fn answer(&mut self, request: &Request) -> Response {
-        self.requests.push(request.clone());
-        if let Some(response) = self.handlers.iter().find_map(|handler| handler(request)) {
-            return response;
-        }
-        let methods: &[&str] = if request.method == "HEAD" {
-            &["HEAD", "GET"]
-        } else {
-            &[&request.method]
-        };
+        let methods: &[&str] = if request.method == "HEAD" { &["HEAD", "GET"] } else { &[&request.method] };
         for method in methods {
             // What is scripted with its query is the more exact answer.
             for exact in [true, false] {
-                let found = self.answers.iter_mut().find(|(m, p, _)| {
-                    m == method && p.contains('?') == exact && matches(p, request)
-                });
+                let found = self.answers.iter_mut().find(|(m, p, _)| m == method && p.contains('?') == exact && matches(p, request));
                 if let Some((_, _, queue)) = found {
-                    let next = if queue.len() > 1 {
-                        queue.pop_front()
-                    } else {
-                        queue.front().cloned()
-                    };
+                    let next = if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() };
                     return next.expect("a scripted path has an answer");
                 }
             }

@@ -2,15 +2,14 @@
 
 use std::process::Command;
 
-use tempfile::TempDir;
-
+use crate::folder::temporary;
 use crate::process::{clean, program};
 use crate::registry::Registry;
 
 /// Pulls everything that a reference (`team/app:v1`, `team/app@sha256:…`) leads to, all platforms, and verifies it as
 /// every client does. The error is what skopeo said.
 pub fn pull(registry: &Registry, reference: &str) -> Result<(), String> {
-    let folder = TempDir::new().unwrap();
+    let folder = temporary();
     skopeo(|skopeo| {
         skopeo
             .args(["copy", "--quiet", "--all", "--src-tls-verify=false"])
@@ -24,10 +23,7 @@ pub fn pull(registry: &Registry, reference: &str) -> Result<(), String> {
 /// The raw manifest of a reference.
 pub fn inspect(registry: &Registry, reference: &str) -> Result<String, String> {
     skopeo(|skopeo| {
-        skopeo
-            .args(["inspect", "--raw", "--tls-verify=false"])
-            .args(credentials(registry, "--creds"))
-            .arg(docker(registry, reference));
+        skopeo.args(["inspect", "--raw", "--tls-verify=false"]).args(credentials(registry, "--creds")).arg(docker(registry, reference));
     })
 }
 
@@ -35,14 +31,7 @@ pub fn inspect(registry: &Registry, reference: &str) -> Result<String, String> {
 pub fn copy(registry: &Registry, from: &str, to: &str) -> Result<(), String> {
     skopeo(|skopeo| {
         skopeo
-            .args([
-                "copy",
-                "--quiet",
-                "--all",
-                "--preserve-digests",
-                "--src-tls-verify=false",
-                "--dest-tls-verify=false",
-            ])
+            .args(["copy", "--quiet", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"])
             .args(credentials(registry, "--src-creds"))
             .args(credentials(registry, "--dest-creds"))
             .arg(docker(registry, from))
@@ -54,10 +43,7 @@ pub fn copy(registry: &Registry, from: &str, to: &str) -> Result<(), String> {
 /// Deletes what a reference points to, by its digest, with all of its tags.
 pub fn delete(registry: &Registry, reference: &str) -> Result<(), String> {
     skopeo(|skopeo| {
-        skopeo
-            .args(["delete", "--tls-verify=false"])
-            .args(credentials(registry, "--creds"))
-            .arg(docker(registry, reference));
+        skopeo.args(["delete", "--tls-verify=false"]).args(credentials(registry, "--creds")).arg(docker(registry, reference));
     })
     .map(|_| ())
 }
@@ -67,15 +53,11 @@ fn docker(registry: &Registry, reference: &str) -> String {
 }
 
 fn credentials(registry: &Registry, flag: &str) -> Vec<String> {
-    registry
-        .credentials()
-        .map(|(user, password)| format!("{flag}={user}:{password}"))
-        .into_iter()
-        .collect()
+    registry.credentials().map(|(user, password)| format!("{flag}={user}:{password}")).into_iter().collect()
 }
 
 fn skopeo(arguments: impl FnOnce(&mut Command)) -> Result<String, String> {
-    let home = TempDir::new().unwrap();
+    let home = temporary();
     let mut command = clean(&program("skopeo", "skopeo"), home.path());
     command.env("TMPDIR", home.path()).arg("--insecure-policy");
     arguments(&mut command);
@@ -83,9 +65,6 @@ fn skopeo(arguments: impl FnOnce(&mut Command)) -> Result<String, String> {
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ))
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 }

@@ -15,20 +15,13 @@ pub struct Storage {
 impl Storage {
     /// The tree below a registry's `rootdirectory`.
     pub fn at(root: &Path) -> Self {
-        Self {
-            root: root.join("docker/registry/v2"),
-        }
+        Self { root: root.join("docker/registry/v2") }
     }
 
     /// The bytes of a blob or manifest.
     pub fn blob(&self, digest: &str) -> PathBuf {
         let (algorithm, hex) = digest.split_once(':').expect("a digest has a colon");
-        self.root
-            .join("blobs")
-            .join(algorithm)
-            .join(&hex[..2])
-            .join(hex)
-            .join("data")
+        self.root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")
     }
 
     /// The folder of a repository.
@@ -38,33 +31,23 @@ impl Storage {
 
     /// The link by which a repository has a manifest.
     pub fn revision_link(&self, repository: &str, digest: &str) -> PathBuf {
-        self.repository(repository)
-            .join("_manifests/revisions")
-            .join(digest.replace(':', "/"))
-            .join("link")
+        self.repository(repository).join("_manifests/revisions").join(digest.replace(':', "/")).join("link")
     }
 
     /// The link by which a repository has a layer or config.
     pub fn layer_link(&self, repository: &str, digest: &str) -> PathBuf {
-        self.repository(repository)
-            .join("_layers")
-            .join(digest.replace(':', "/"))
-            .join("link")
+        self.repository(repository).join("_layers").join(digest.replace(':', "/")).join("link")
     }
 
     /// What a tag points to.
     pub fn tag_link(&self, repository: &str, tag: &str) -> PathBuf {
-        self.repository(repository)
-            .join("_manifests/tags")
-            .join(tag)
-            .join("current/link")
+        self.repository(repository).join("_manifests/tags").join(tag).join("current/link")
     }
 
     /// Takes the bytes of a blob or manifest away, as a collector does.
     pub fn remove_blob(&self, digest: &str) {
         let data = self.blob(digest);
-        fs::remove_dir_all(data.parent().expect("a blob has a folder"))
-            .unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+        fs::remove_dir_all(data.parent().expect("a blob has a folder")).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
     }
 
     /// Takes a manifest out of a repository and leaves its bytes and tags.
@@ -110,10 +93,6 @@ fn remove(path: &Path) {
 }
 
 fn write(path: &Path, bytes: &[u8]) {
-    assert!(
-        path.is_file(),
-        "{} is not there to be damaged",
-        path.display()
-    );
+    assert!(path.is_file(), "{} is not there to be damaged", path.display());
     fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

@@ -21,27 +21,11 @@ impl Certificates {
     pub fn make(folder: &Path) -> Self {
         let path = |name: &str| folder.join(name);
         let names = path("names.ext");
-        std::fs::write(
-            &names,
-            "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n",
-        )
-        .unwrap();
-        self_signed(
-            &path("ca.key"),
-            &path("ca.crt"),
-            "authority of a test",
-            true,
-        );
+        std::fs::write(&names, "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n").unwrap();
+        self_signed(&path("ca.key"), &path("ca.crt"), "authority of a test", true);
         openssl(|openssl| {
             openssl
-                .args([
-                    "req",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1",
-                    "-nodes",
-                ])
+                .args(["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
                 .args(["-subj", "/CN=127.0.0.1", "-keyout"])
                 .arg(path("server.key"))
                 .arg("-out")
@@ -60,11 +44,7 @@ impl Certificates {
                 .arg("-out")
                 .arg(path("server.crt"));
         });
-        Self {
-            ca_file: path("ca.crt"),
-            certificate: path("server.crt"),
-            key: path("server.key"),
-        }
+        Self { ca_file: path("ca.crt"), certificate: path("server.crt"), key: path("server.key") }
     }
 }
 
@@ -72,9 +52,7 @@ impl Certificates {
 pub(crate) fn self_signed(key: &Path, certificate: &Path, name: &str, authority: bool) {
     openssl(|openssl| {
         openssl
-            .args([
-                "req", "-x509", "-days", "2", "-nodes", "-newkey", "rsa:2048",
-            ])
+            .args(["req", "-x509", "-days", "2", "-nodes", "-newkey", "rsa:2048"])
             .args(["-subj", &format!("/CN={name}"), "-keyout"])
             .arg(key)
             .arg("-out")

@@ -4,6 +4,7 @@
 //! header (`x5c`) and the registry knows it as its `rootcertbundle`, the form that Distribution 2 and 3 both take.
 //! Protocol: <https://distribution.github.io/distribution/spec/auth/token/>.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::folder::temporary;
 use crate::http::{Listening, Request, Response};
 use crate::process::program;
 use crate::tls::self_signed;
@@ -41,6 +43,7 @@ struct Policy {
     overruled: Option<Response>,
     foreign_key: Option<Signer>,
     asked: Vec<Request>,
+    minted: HashMap<String, String>,
 }
 
 impl TokenServer {
@@ -54,6 +57,7 @@ impl TokenServer {
             overruled: None,
             foreign_key: None,
             asked: Vec::new(),
+            minted: HashMap::new(),
         }));
         let (signs, decides) = (Arc::clone(&signer), Arc::clone(&policy));
         let listening = Listening::start(move |request| {
@@ -61,11 +65,7 @@ impl TokenServer {
             policy.asked.push(request.clone());
             policy.answer(request, &signs)
         });
-        Self(Arc::new(Inner {
-            signer,
-            policy,
-            listening,
-        }))
+        Self(Arc::new(Inner { signer, policy, listening }))
     }
 
     /// From now on asks for these basic credentials, and answers 401 to others.
@@ -108,10 +108,7 @@ impl TokenServer {
 
     /// The scopes of each request so far, in order.
     pub fn scopes_asked(&self) -> Vec<Vec<String>> {
-        self.requests()
-            .iter()
-            .map(|request| request.parameters("scope"))
-            .collect()
+        self.requests().iter().map(|request| request.parameters("scope")).collect()
     }
 
     /// The certificate that a registry needs as `rootcertbundle`.
@@ -119,9 +116,13 @@ impl TokenServer {
         &self.0.signer.certificate
     }
 
-    /// A token as the server would give it, without asking.
+    /// A token for five minutes as the server would give it, without asking.
     pub fn mint(&self, scopes: &[String]) -> String {
-        self.0.signer.token(scopes, 300, &[])
+        // Fixtures ask for the same again and again, and each signature is a process.
+        self.policy(|policy| {
+            let minted = policy.minted.entry(scopes.join(" "));
+            minted.or_insert_with(|| self.0.signer.token(scopes, 300, &[])).clone()
+        })
     }
 
     fn policy<T>(&self, change: impl FnOnce(&mut Policy) -> T) -> T {
@@ -136,8 +137,7 @@ impl Policy {
         }
         if let Some((user, password)) = &self.credentials {
             let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-            let form = request.parameters("password") == [password.clone()]
-                && request.parameters("username") == [user.clone()];
+            let form = request.parameters("password") == [password.clone()] && request.parameters("username") == [user.clone()];
             if request.header("authorization") != Some(basic.as_str()) && !form {
                 return Response::error(401, "UNAUTHORIZED");
             }
@@ -151,10 +151,7 @@ impl Policy {
             .collect();
         let signer = self.foreign_key.as_ref().unwrap_or(signer);
         let token = signer.token(&scopes, self.expires_in, &self.withheld);
-        Response::json(
-            200,
-            json!({"token": token, "access_token": token, "expires_in": self.expires_in}),
-        )
+        Response::json(200, json!({"token": token, "access_token": token, "expires_in": self.expires_in}))
     }
 }
 
@@ -168,34 +165,17 @@ struct Signer {
 
 impl Signer {
     fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let (key, certificate) = (
-            folder.path().join("token.key"),
-            folder.path().join("token.crt"),
-        );
+        let folder = temporary();
+        let (key, certificate) = (folder.path().join("token.key"), folder.path().join("token.crt"));
         self_signed(&key, &certificate, ISSUER, false);
         let pem = std::fs::read_to_string(&certificate).unwrap();
-        let x5c = pem
-            .lines()
-            .filter(|line| !line.starts_with("-----"))
-            .collect();
-        Self {
-            key,
-            certificate,
-            x5c,
-            _folder: folder,
-        }
+        let x5c = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        Self { key, certificate, x5c, _folder: folder }
     }
 
     fn token(&self, scopes: &[String], expires_in: u64, withheld: &[String]) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
-            .as_secs();
-        let access: Vec<Value> = scopes
-            .iter()
-            .filter_map(|scope| granted(scope, withheld))
-            .collect();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let access: Vec<Value> = scopes.iter().filter_map(|scope| granted(scope, withheld)).collect();
         let header = json!({"typ": "JWT", "alg": "RS256", "x5c": [self.x5c]});
         let claims = json!({
             "iss": ISSUER, "sub": "tester", "aud": SERVICE, "jti": now.to_string(),
@@ -216,11 +196,7 @@ impl Signer {
             .expect("openssl starts");
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "openssl dgst -sign ended with {}",
-            output.status
-        );
+        assert!(output.status.success(), "openssl dgst -sign ended with {}", output.status);
         output.stdout
     }
 }
@@ -233,9 +209,6 @@ fn encoded(value: &Value) -> String {
 fn granted(scope: &str, withheld: &[String]) -> Option<Value> {
     let (kind, rest) = scope.split_once(':')?;
     let (name, actions) = rest.rsplit_once(':')?;
-    let actions: Vec<&str> = actions
-        .split(',')
-        .filter(|action| !withheld.iter().any(|other| other == action))
-        .collect();
+    let actions: Vec<&str> = actions.split(',').filter(|action| !withheld.iter().any(|other| other == action)).collect();
     Some(json!({"type": kind, "name": name, "actions": actions}))
 }

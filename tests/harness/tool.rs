@@ -4,7 +4,7 @@
 //! person at the keyboard. A failed expectation shows the command, its status and both streams.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::folder::temporary;
 use crate::process::signal;
 
 /// Longer than anything that a test waits for, and shorter than a person's patience.
@@ -45,29 +46,18 @@ impl Tool {
     /// One of the tools of this workspace, by name.
     pub fn new(name: &str) -> Self {
         let tools = tools();
-        let path = tools
-            .get(name)
-            .unwrap_or_else(|| panic!("no tool is called {name}: {tools:?}"));
+        let path = tools.get(name).unwrap_or_else(|| panic!("no tool is called {name}: {tools:?}"));
         Self::at(path)
     }
 
     fn at(program: &Path) -> Self {
-        let home = TempDir::new().unwrap();
+        let home = temporary();
         let mut path = bin_folder().as_os_str().to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", home.path())
-            .env("LANG", "C.UTF-8")
-            .current_dir(home.path());
-        Self {
-            command,
-            home,
-            stdin: None,
-        }
+        command.env_clear().env("PATH", path).env("HOME", home.path()).env("LANG", "C.UTF-8").current_dir(home.path());
+        Self { command, home, stdin: None }
     }
 
     /// Adds an argument.
@@ -92,14 +82,8 @@ impl Tool {
     pub fn path_first(mut self, folder: &Path) -> Self {
         let mut path = folder.as_os_str().to_owned();
         path.push(":");
-        let current: Vec<OsString> = self
-            .command
-            .get_envs()
-            .filter_map(|(name, value)| {
-                (name == "PATH").then(|| value.unwrap_or_default().to_owned())
-            })
-            .collect();
-        path.extend(current);
+        let current = self.command.get_envs().find(|(name, _)| *name == "PATH");
+        path.push(current.and_then(|(_, value)| value).unwrap_or_default());
         self.command.env("PATH", path);
         self
     }
@@ -134,22 +118,30 @@ impl Tool {
     /// the first byte on is `/dev/full`.
     pub fn disk_full_after(self, kib: u32) -> Self {
         let mut limited = Command::new("bash");
-        limited.args([
-            "-c",
-            &format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\""),
-        ]);
-        limited
-            .arg(self.command.get_program())
-            .args(self.command.get_args());
-        limited.env_clear();
+        limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")]);
+        limited.arg(self.command.get_program()).args(self.command.get_args());
+        Self { command: self.moved_to(limited), ..self }
+    }
+
+    /// Runs the command in a terminal: input, output and errors are one, so what it says on either stream comes as
+    /// standard output, in lines that end with CR LF. The input ends as with Ctrl-D. With [`shell`] and its
+    /// redirections a test chooses which of the streams are the terminal.
+    pub fn in_terminal(self) -> Self {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let quoted: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"]);
+        Self { command: self.moved_to(script), ..self }
+    }
+
+    /// A command that runs this one has its environment and folder.
+    fn moved_to(&self, mut outer: Command) -> Command {
+        outer.env_clear();
         for (name, value) in self.command.get_envs() {
-            limited.env(name, value.unwrap_or_default());
+            outer.env(name, value.unwrap_or_default());
         }
-        limited.current_dir(self.command.get_current_dir().unwrap_or(self.home.path()));
-        Self {
-            command: limited,
-            ..self
-        }
+        outer.current_dir(self.command.get_current_dir().unwrap_or(self.home.path()));
+        outer
     }
 
     /// Runs the command to its end.
@@ -169,15 +161,9 @@ impl Tool {
     /// Starts the command, for a test that watches, feeds or kills it; standard input is an open pipe, and what was given
     /// with [`stdin`](Self::stdin) has been written to it.
     pub fn spawn(mut self) -> Running {
-        self.command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = format!("{:?}", self.command);
-        let mut child = self
-            .command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
         if let (Some(input), Some(pipe)) = (&self.stdin, &mut child.stdin) {
             let _ = pipe.write_all(input);
         }
@@ -274,11 +260,7 @@ impl Running {
         };
         let mut stdout = std::mem::take(&mut self.read);
         // A process that outlives its parent may hold the streams open: that is a failure, not a hang.
-        let left = || {
-            deadline
-                .saturating_duration_since(Instant::now())
-                .max(Duration::from_secs(5))
-        };
+        let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(5));
         let rest = rest.map(|rest| rest.recv_timeout(left()));
         let stderr = self.stderr.take().map(|stderr| stderr.recv_timeout(left()));
         let closed = !matches!(rest, Some(Err(_))) && !matches!(stderr, Some(Err(_)));
@@ -293,10 +275,7 @@ impl Running {
             _home: self.home.take().expect("a command ends once"),
         };
         assert!(timely, "did not end within {} s\n{ran}", LONGEST.as_secs());
-        assert!(
-            closed,
-            "ended, but left a process behind that holds its streams open\n{ran}"
-        );
+        assert!(closed, "ended, but left a process behind that holds its streams open\n{ran}");
         ran
     }
 }
@@ -328,50 +307,35 @@ impl Ran {
     /// Fails unless this is the exit status.
     #[track_caller]
     pub fn status(self, expected: i32) -> Self {
-        assert!(
-            self.status == Some(expected),
-            "expected exit status {expected}\n{self}"
-        );
+        assert!(self.status == Some(expected), "expected exit status {expected}\n{self}");
         self
     }
 
     /// Fails unless standard error has this in it.
     #[track_caller]
     pub fn stderr_has(self, part: &str) -> Self {
-        assert!(
-            self.stderr.contains(part),
-            "expected {part:?} on standard error\n{self}"
-        );
+        assert!(self.stderr.contains(part), "expected {part:?} on standard error\n{self}");
         self
     }
 
     /// Fails if standard error has this in it: a secret, a guess.
     #[track_caller]
     pub fn stderr_lacks(self, part: &str) -> Self {
-        assert!(
-            !self.stderr.contains(part),
-            "expected no {part:?} on standard error\n{self}"
-        );
+        assert!(!self.stderr.contains(part), "expected no {part:?} on standard error\n{self}");
         self
     }
 
     /// Fails unless standard output has this in it.
     #[track_caller]
     pub fn stdout_has(self, part: &str) -> Self {
-        assert!(
-            self.stdout().contains(part),
-            "expected {part:?} on standard output\n{self}"
-        );
+        assert!(self.stdout().contains(part), "expected {part:?} on standard output\n{self}");
         self
     }
 
     /// Fails unless standard output is empty.
     #[track_caller]
     pub fn stdout_is_empty(self) -> Self {
-        assert!(
-            self.stdout.is_empty(),
-            "expected nothing on standard output\n{self}"
-        );
+        assert!(self.stdout.is_empty(), "expected nothing on standard output\n{self}");
         self
     }
 
@@ -400,46 +364,27 @@ impl Ran {
     pub fn records(&self) -> Vec<Value> {
         let stdout = self.stdout();
         let lines = stdout.lines().filter(|line| !line.is_empty());
-        lines
-            .map(|line| {
-                serde_json::from_str(line)
-                    .unwrap_or_else(|error| panic!("{error} in {line}\n{self}"))
-            })
-            .collect()
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}\n{self}"))).collect()
     }
 
     /// The records of one type.
     #[track_caller]
     pub fn records_of(&self, kind: &str) -> Vec<Value> {
-        self.records()
-            .into_iter()
-            .filter(|record| record["type"] == kind)
-            .collect()
+        self.records().into_iter().filter(|record| record["type"] == kind).collect()
     }
 
     /// The one record of this type; fails if there is none or more.
     #[track_caller]
     pub fn the(&self, kind: &str) -> Value {
         let mut records = self.records_of(kind);
-        assert!(
-            records.len() == 1,
-            "expected one {kind} record, there are {}\n{self}",
-            records.len()
-        );
+        assert!(records.len() == 1, "expected one {kind} record, there are {}\n{self}", records.len());
         records.remove(0)
     }
 }
 
 impl fmt::Display for Ran {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "command: {}\nended:   {}\n--- stdout\n{}\n--- stderr\n{}",
-            self.command,
-            self.how,
-            self.stdout(),
-            self.stderr
-        )
+        write!(formatter, "command: {}\nended:   {}\n--- stdout\n{}\n--- stderr\n{}", self.command, self.how, self.stdout(), self.stderr)
     }
 }
 
@@ -451,11 +396,7 @@ impl fmt::Debug for Ran {
 
 /// The folder that holds the tools of this workspace.
 pub fn bin_folder() -> &'static Path {
-    tools()
-        .values()
-        .next()
-        .and_then(|path| path.parent())
-        .expect("the workspace has tools")
+    tools().values().next().and_then(|path| path.parent()).expect("the workspace has tools")
 }
 
 /// Cargo gives a test no programs of other packages, so one nested build, once per process, says where they are.
@@ -467,45 +408,26 @@ fn tools() -> &'static HashMap<String, PathBuf> {
 fn build() -> HashMap<String, PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     cargo
-        .args([
-            "build",
-            "--workspace",
-            "--bins",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     // What cargo sets for this very test would look to build scripts like a change.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
-            || [
-                "CARGO_CRATE_NAME",
-                "CARGO_PRIMARY_PACKAGE",
-                "LD_LIBRARY_PATH",
-            ]
-            .contains(&&*text)
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| text.starts_with(prefix))
+            || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"].contains(&&*text)
         {
             cargo.env_remove(&name);
         }
     }
     let output = cargo.output().expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "the tools do not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "the tools do not build:\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact")
         .filter_map(|message| {
             let path = message["executable"].as_str()?.to_owned();
-            Some((
-                message["target"]["name"].as_str()?.to_owned(),
-                PathBuf::from(path),
-            ))
+            Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(path)))
         })
         .collect()
 }

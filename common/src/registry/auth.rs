@@ -376,3 +376,6 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, Error> {
 
 /// Tokens are renewed this long before they expire, so that none expires on its way.
 const EARLY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

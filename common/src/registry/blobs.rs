@@ -47,3 +47,51 @@ pub(super) async fn first_byte(transport: &Transport, repository: &Repository, d
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Reply, Server, fault, reply, repository};
+    use super::*;
+
+    async fn first(answer: Reply, content: &[u8]) -> Result<bool, Error> {
+        let server = Server::start(move |_| answer.clone());
+        server.registry().blob_first_byte(&repository("a"), &Digest::of(content)).await
+    }
+
+    #[tokio::test]
+    async fn blobs_are_verified_and_limited() {
+        let server = Server::start(|_| reply(200, "content"));
+        let get = async |content: &[u8], limit| server.registry().blob(&repository("a/b"), &Digest::of(content), limit).await;
+        assert_eq!(get(b"content", 7).await.unwrap(), b"content");
+        assert!(get(b"content", 6).await.unwrap_err().to_string().contains("more than the 6 bytes"));
+        assert!(get(b"other", 100).await.unwrap_err().to_string().contains("does not match its digest"));
+        assert_eq!(server.lines()[0], format!("GET /v2/a/b/blobs/{}", Digest::of(b"content")));
+    }
+
+    #[tokio::test]
+    async fn only_a_byte_proves_that_a_blob_is_there() {
+        for (answer, there) in [
+            (reply(206, "c"), true),
+            (reply(200, "content"), true),
+            (reply(200, vec![0; 1 << 16]).endless(), true),
+            (reply(206, "c").cut(0), false),
+            (reply(200, "content").cut(0), false),
+            (reply(200, ""), false),
+            (fault(404, "BLOB_UNKNOWN"), false),
+            (fault(404, "NAME_UNKNOWN"), false),
+            (reply(416, ""), false),
+        ] {
+            assert_eq!(first(answer.clone(), b"content").await.unwrap(), there, "{answer:?}");
+        }
+        for answer in [reply(404, "404 page not found"), fault(403, "DENIED"), reply(500, "")] {
+            assert!(first(answer.clone(), b"content").await.is_err(), "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_empty_blob_has_no_byte_and_is_asked_for_whole() {
+        let server = Server::start(|request| if request.header("range").is_some() { reply(416, "") } else { reply(200, "") });
+        assert!(server.registry().blob_first_byte(&repository("a"), &Digest::of(b"")).await.unwrap());
+        assert!(!first(fault(404, "BLOB_UNKNOWN"), b"").await.unwrap());
+    }
+}

@@ -29,8 +29,8 @@ const SIZE: usize = 1000;
 /// The size of a page for which no size was asked for.
 const UNASKED: usize = 100;
 
-/// How many other page sizes are tried where a connection breaks, and how often each.
-const SIZES: usize = 5;
+/// How many neighbours of a page size are tried where a connection breaks, and how often each size.
+const NEIGHBOURS: usize = 5;
 const TRIES: u32 = 3;
 
 /// How many pages in a row may have nothing new.
@@ -165,10 +165,7 @@ impl Catalog {
         if !broke(&result) {
             return result.map(|answer| (ask.url, answer));
         }
-        let size = size_of(url_of_page).unwrap_or(UNASKED);
-        for step in 1..=SIZES {
-            // Smaller first, as a larger one may be above what the registry takes.
-            let other = if size > step { size - step } else { size + step };
+        for other in other_sizes(size_of(url_of_page)) {
             ask.url = url(&self.transport, Some(other), last_of(url_of_page).as_deref());
             let result = self.transport.send(&ask).await;
             if !broke(&result) && !matches!(&result, Ok(answer) if answer.status == StatusCode::BAD_REQUEST) {
@@ -208,7 +205,8 @@ impl Catalog {
     /// An error that says what to do, where it says that there is no catalog at all.
     fn explained(&self, error: Error) -> Error {
         let is_missing = matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported();
-        if is_missing && self.seen.is_empty() {
+        // A wrong password is no missing catalog, and its way out is another.
+        if is_missing && !error.is_rejected() && self.seen.is_empty() {
             let host = self.transport.host();
             error.with_hint(format!(
                 "where a registry shows no catalog, name its repositories ({host}/REPOSITORY) or give them, one a line, on standard input"
@@ -233,6 +231,20 @@ fn url(transport: &Transport, size: Option<usize>, last: Option<&str>) -> Url {
     url
 }
 
+/// The page sizes to try where one breaks the connection: its neighbours, then ever smaller ones, as the registry may take none as
+/// large and not say how large its own are.
+fn other_sizes(size: Option<usize>) -> Vec<usize> {
+    let near = size.into_iter().flat_map(|size| (1..=NEIGHBOURS).map(move |step| if size > step { size - step } else { size + step }));
+    let halves = std::iter::successors(Some(size.unwrap_or(UNASKED) / 2), |size| Some(size / 2)).take_while(|size| *size > 0);
+    let mut sizes: Vec<usize> = Vec::new();
+    for other in near.chain(halves).filter(|other| Some(*other) != size) {
+        if !sizes.contains(&other) {
+            sizes.push(other);
+        }
+    }
+    sizes
+}
+
 /// The page size that a URL asks for.
 fn size_of(url: &Url) -> Option<usize> {
     url.query_pairs().find(|(key, _)| key == "n").and_then(|(_, size)| size.parse().ok())
@@ -241,4 +253,184 @@ fn size_of(url: &Url) -> Option<usize> {
 /// The name after which a URL asks for more.
 fn last_of(url: &Url) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == "last").map(|(_, last)| last.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::testing::{Reply, Request, Server, fault, hang_up, reply};
+    use super::*;
+
+    fn page(names: &[&str]) -> Reply {
+        reply(200, serde_json::json!({ "repositories": names }).to_string())
+    }
+
+    fn number(request: &Request, key: &str) -> Option<usize> {
+        value(request, key)?.parse().ok()
+    }
+
+    fn value(request: &Request, key: &str) -> Option<String> {
+        let url: Url = format!("http://x{}", request.path).parse().unwrap();
+        url.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
+    }
+
+    async fn all(server: &Server) -> Result<Vec<String>, Error> {
+        let mut catalog = server.registry().catalog();
+        let mut names = Vec::new();
+        while let Some(page) = catalog.next().await {
+            names.extend(page?.iter().map(ToString::to_string));
+        }
+        let distinct: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "a name came twice: {names:?}");
+        names.sort();
+        Ok(names)
+    }
+
+    #[tokio::test]
+    async fn a_short_catalog_takes_one_request() {
+        let server = Server::start(|_| page(&["a", "b/c", "b/c", "Not A Name"]));
+        assert_eq!(all(&server).await.unwrap(), ["a", "b/c"]);
+        assert_eq!(server.lines(), ["GET /v2/_catalog?n=1000"]);
+        for empty in [r#"{"repositories":null}"#, r#"{"repositories":[]}"#] {
+            let server = Server::start(move |_| reply(200, empty));
+            assert_eq!(all(&server).await.unwrap(), [""; 0]);
+        }
+        let server = Server::start(|_| reply(200, r#"{"repositories":["a",null,"../b",7,"c"]}"#));
+        let mut catalog = server.registry().catalog();
+        assert_eq!(catalog.next().await.unwrap().unwrap().len(), 2);
+        assert!(catalog.next().await.is_none());
+        assert_eq!(catalog.dropped(), ["null", "../b", "7"]);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_takes_no_size_that_large_and_links_to_nothing() {
+        // Distribution with `maxentries: 4` links to nothing where no size is asked for.
+        let names: Vec<String> = (0..10).map(|number| format!("r{number}")).collect();
+        let server = Server::start(move |request| {
+            if number(request, "n").is_some_and(|size| size > 4) {
+                return fault(400, "PAGINATION_NUMBER_INVALID");
+            }
+            let last = value(request, "last").unwrap_or_default();
+            page(&names.iter().map(String::as_str).filter(|name| *name > last.as_str()).take(4).collect::<Vec<_>>())
+        });
+        assert_eq!(all(&server).await.unwrap().len(), 10);
+        assert_eq!(
+            server.lines(),
+            [
+                "GET /v2/_catalog?n=1000",
+                "GET /v2/_catalog",
+                "GET /v2/_catalog?last=r3",
+                "GET /v2/_catalog?last=r7",
+                "GET /v2/_catalog?last=r9"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_page_without_a_link_is_not_the_end() {
+        let names: Vec<String> = (0..2500).map(|number| format!("r{number:04}")).collect();
+        let server = Server::start(move |request| {
+            let last = value(request, "last").unwrap_or_default();
+            page(&names.iter().map(String::as_str).filter(|name| *name > last.as_str()).take(1000).collect::<Vec<_>>())
+        });
+        assert_eq!(all(&server).await.unwrap().len(), 2500);
+        // One that begins anew whatever it is asked ends where nothing is new.
+        let names: Vec<String> = (0..100).map(|number| format!("r{number:04}")).collect();
+        let server = Server::start(move |_| page(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        assert_eq!(all(&server).await.unwrap().len(), 100);
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn parents_that_a_page_swallows_are_found() {
+        let server = Server::start(|request| match request.path.as_str() {
+            "/v2/_catalog?n=1000" => page(&["a", "zz/1/y"]).header("Link", "</v2/_catalog?last=zz%2F1%2Fy&n=2>; rel=\"next\""),
+            "/v2/_catalog?last=zz%2F1%2Fy&n=2" => page(&["zz/2", "zz/3"]).header("Link", "</v2/_catalog?last=zz%2F3&n=2>; rel=\"next\""),
+            "/v2/_catalog?last=zz%2F3&n=2" => page(&["zz/4"]),
+            "/v2/zz/tags/list" => reply(200, r#"{"name":"zz","tags":["1"]}"#),
+            _ => fault(404, "NAME_UNKNOWN"),
+        });
+        assert_eq!(all(&server).await.unwrap(), ["a", "zz", "zz/1/y", "zz/2", "zz/3", "zz/4"]);
+        let probes: Vec<String> = server.lines().into_iter().filter(|line| line.contains("tags/list")).collect();
+        assert_eq!(probes, ["GET /v2/zz/tags/list", "GET /v2/zz/1/tags/list"]);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_breaks_the_connection_is_asked_for_in_another_size() {
+        let server = Server::start(|request| match (value(request, "last").as_deref(), number(request, "n")) {
+            (None, Some(1000)) => hang_up(),
+            (None, Some(999)) => hang_up(),
+            (None, Some(998)) => page(&["a"]).header("Link", "</v2/_catalog?last=a&n=998>; rel=\"next\""),
+            (Some("a"), Some(998)) => page(&["b"]).cut(3),
+            (Some("a"), Some(997)) => page(&["b"]),
+            _ => reply(500, ""),
+        });
+        assert_eq!(all(&server).await.unwrap(), ["a", "b"]);
+        let server = Server::start(|request| match number(request, "n") {
+            Some(1000) => hang_up(),
+            _ => fault(400, "PAGINATION_NUMBER_INVALID"),
+        });
+        let error = all(&server).await.unwrap_err();
+        assert!(error.to_string().contains("connection was lost") && !error.is_lasting(), "{error}");
+    }
+
+    #[test]
+    fn sizes_to_try() {
+        assert_eq!(other_sizes(Some(1000)), [999, 998, 997, 996, 995, 500, 250, 125, 62, 31, 15, 7, 3, 1]);
+        assert_eq!(other_sizes(Some(3)), [2, 1, 6, 7, 8]);
+        assert_eq!(other_sizes(None), [50, 25, 12, 6, 3, 1]);
+    }
+
+    #[tokio::test]
+    async fn links_that_lead_back_end_in_an_error_and_not_in_a_list() {
+        let same = "</v2/_catalog?last=a&n=1>; rel=\"next\"";
+        let server = Server::start(move |_| page(&["a"]).header("Link", same));
+        assert!(all(&server).await.unwrap_err().to_string().contains("lead back"));
+        // Always another link, never another name.
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let server = Server::start(move |_| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            page(&["a"]).header("Link", format!("</v2/_catalog?token={number}>; rel=\"next\""))
+        });
+        assert!(all(&server).await.unwrap_err().to_string().contains("lead back"));
+    }
+
+    #[tokio::test]
+    async fn links_to_other_hosts_are_read_on_this_one() {
+        let server = Server::start(|request| match value(request, "last").as_deref() {
+            None => page(&["a"]).header("Link", "<https://evil.example.net/v2/_catalog?last=a&n=1>; rel=\"next\""),
+            Some(_) => page(&["b"]),
+        });
+        assert_eq!(all(&server).await.unwrap(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_registry_without_a_catalog_says_what_to_do_instead() {
+        for answer in [
+            fault(401, "UNAUTHORIZED"),
+            fault(403, "DENIED"),
+            fault(404, "NOT_FOUND"),
+            reply(404, "404 page not found"),
+            fault(400, "UNSUPPORTED"),
+        ] {
+            let server = Server::start(move |_| answer.clone());
+            let error = all(&server).await.unwrap_err();
+            assert!(error.to_string().contains("give them, one a line, on standard input"), "{error}");
+        }
+        // One that breaks off later is another matter.
+        let server = Server::start(|request| match value(request, "last") {
+            None => page(&["a"]).header("Link", "<?last=a>; rel=next"),
+            Some(_) => fault(403, "DENIED"),
+        });
+        let mut catalog = server.registry().catalog();
+        assert_eq!(catalog.next().await.unwrap().unwrap().len(), 1);
+        let error = catalog.next().await.unwrap().unwrap_err();
+        assert!(error.is_lasting() && !error.to_string().contains("standard input"), "{error}");
+        assert!(catalog.next().await.is_none());
+        for body in ["<html>", "[]", "{}", r#"{"errors":[]}"#] {
+            let server = Server::start(move |_| reply(200, body));
+            assert!(all(&server).await.is_err(), "{body}");
+        }
+    }
 }

@@ -188,6 +188,12 @@ impl Error {
         matches!(self.status(), Some(401 | 403)) || matches!(self.0.cause, Cause::Realm(_) | Cause::Credentials(_))
     }
 
+    /// The registry, or its token server, says that the user name or the password is wrong.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.0.cause, Cause::Rejected { .. })
+    }
+
     /// The registry as a whole cannot be asked, so that asking it about the next repository is no use.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
@@ -353,7 +359,9 @@ impl fmt::Display for Trouble {
             Self::Certificate(text) => {
                 write!(formatter, "the server's certificate is not trusted ({text}); name the authority that signed it with --ca-file")
             }
-            Self::Tls(text) => write!(formatter, "TLS failed: {text}"),
+            Self::Tls(text) => {
+                write!(formatter, "TLS failed: {text}; if the server there is meant to speak plain HTTP, add --plain-http")
+            }
             Self::Lost(text) => write!(formatter, "the connection was lost: {text}"),
             Self::CutBody(text) => write!(formatter, "the connection was lost within the answer: {text}"),
             Self::Timeout(limit) => write!(formatter, "no answer within {} s", limit.as_secs_f32()),

@@ -146,3 +146,127 @@ fn media_type(answer: &Answer) -> String {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Reply, Server, fault, reply, repository, tag};
+    use super::*;
+
+    const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+    const BODY: &str = r#"{"schemaVersion":2}"#;
+
+    fn of_digest(digest: &Digest) -> Target {
+        Target::Digest(digest.clone())
+    }
+
+    async fn get(answer: Reply, target: &Target) -> Result<Manifest, Error> {
+        let server = Server::start(move |_| answer.clone());
+        server.registry().manifest(&repository("a"), target).await
+    }
+
+    #[tokio::test]
+    async fn bytes_are_verified_against_header_and_request() {
+        let (digest, other) = (Digest::of(BODY.as_bytes()), Digest::of(b"other"));
+        let good = reply(200, BODY).header("Content-Type", format!("{TYPE}; charset=utf-8"));
+        let with = |digest: &Digest| good.clone().header("Docker-Content-Digest", digest.to_string());
+        for (answer, target, is_good) in [
+            (with(&digest), tag("1"), true),
+            (good.clone(), tag("1"), true),
+            (good.clone().header("Docker-Content-Digest", "nonsense"), tag("1"), true),
+            (good.clone(), of_digest(&digest), true),
+            (with(&digest), of_digest(&digest), true),
+            (with(&other), tag("1"), false),
+            (with(&other), of_digest(&other), false),
+            (good.clone(), of_digest(&other), false),
+            (with(&digest), of_digest(&other), false),
+        ] {
+            let result = get(answer.clone(), &target).await;
+            match result {
+                Ok(manifest) => {
+                    assert!(is_good, "{answer:?} {target:?}");
+                    assert_eq!(manifest, Manifest { digest: digest.clone(), media_type: TYPE.to_owned(), bytes: BODY.into() });
+                }
+                Err(error) => {
+                    assert!(!is_good, "{error}");
+                    assert!(error.to_string().contains("does not match its digest"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn all_types_are_asked_for_in_one_header() {
+        let server = Server::start(|_| reply(200, BODY));
+        let manifest = server.registry().manifest(&repository("a"), &tag("1")).await.unwrap();
+        assert_eq!(manifest.media_type, TYPE);
+        let request = &server.requests()[0];
+        assert_eq!(request.line(), "GET /v2/a/manifests/1");
+        assert_eq!(request.header("accept"), Some(ACCEPT));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert_eq!(request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("accept")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn signed_schema_1_has_the_digest_that_the_registry_says() {
+        let digest = Digest::of(b"without signatures");
+        let answer = reply(200, r#"{"fsLayers":[],"signatures":[]}"#).header("Docker-Content-Digest", digest.to_string());
+        for target in [tag("1"), of_digest(&digest)] {
+            assert_eq!(get(answer.clone(), &target).await.unwrap().digest, digest);
+        }
+        assert!(get(answer.clone(), &of_digest(&Digest::of(b"x"))).await.is_err());
+        assert!(get(reply(200, "x").header("Content-Type", SIGNED), &tag("1")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn types_that_say_nothing_are_made_out_from_the_fields() {
+        for (body, header, expected) in [
+            (r#"{"mediaType":"application/vnd.x+json"}"#, "application/json", "application/vnd.x+json"),
+            (r#"{"mediaType":"application/vnd.x+json"}"#, "application/vnd.y+json", "application/vnd.y+json"),
+            (r#"{"manifests":[]}"#, "text/plain; charset=utf-8", "application/vnd.oci.image.index.v1+json"),
+            (r#"{"fsLayers":[]}"#, "", "application/vnd.docker.distribution.manifest.v1+json"),
+            (r#"{"config":{},"layers":[]}"#, "", TYPE),
+        ] {
+            let answer = reply(200, body).header("Content-Type", header);
+            assert_eq!(get(answer, &tag("1")).await.unwrap().media_type, expected, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_than_4_mib_are_refused_and_an_endless_body_ends() {
+        for answer in [reply(200, vec![b' '; 5 << 20]), reply(200, vec![b' '; 1 << 16]).endless()] {
+            let error = get(answer, &tag("1")).await.unwrap_err();
+            assert!(error.to_string().contains("more than the 4194304 bytes"), "{error}");
+        }
+        assert_eq!(get(reply(200, vec![b' '; 4 << 20]), &tag("1")).await.unwrap().bytes.len(), 4 << 20);
+        let error = get(reply(404, vec![b'x'; 1 << 16]).endless(), &tag("1")).await.unwrap_err();
+        assert!(error.status() == Some(404) && error.to_string().len() < 600, "{error}");
+    }
+
+    #[tokio::test]
+    async fn head_falls_back_to_get() {
+        let digest = Digest::of(BODY.as_bytes());
+        let expected = Head { digest: digest.clone(), media_type: TYPE.to_owned(), size: BODY.len() as u64 };
+        let good = reply(200, BODY).header("Content-Type", TYPE);
+        let whole = good.clone().header("Docker-Content-Digest", digest.to_string());
+        for (to_head, requests) in [
+            (whole.clone(), 1),
+            (good.clone(), 2),
+            (good.clone().header("Docker-Content-Digest", "sha256:1"), 2),
+            (reply(404, ""), 2),
+            (reply(405, ""), 2),
+        ] {
+            let to_get = whole.clone();
+            let server = Server::start(move |request| if request.method == "HEAD" { to_head.clone() } else { to_get.clone() });
+            let head = server.registry().head(&repository("a"), &tag("1")).await.unwrap();
+            assert_eq!((head, server.requests().len()), (expected.clone(), requests));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_words_for_an_error_of_head_come_by_get() {
+        let server = Server::start(|_| fault(404, "MANIFEST_UNKNOWN"));
+        let error = server.registry().head(&repository("a"), &tag("1")).await.unwrap_err();
+        assert!(error.is_manifest_unknown() && !error.is_name_unknown(), "{error}");
+        assert_eq!(server.lines(), ["HEAD /v2/a/manifests/1", "GET /v2/a/manifests/1"]);
+    }
+}

@@ -62,7 +62,7 @@ pub(super) fn decide(patience: Patience, made: u32, outcome: &Outcome<'_>, reach
         Outcome::Answer { .. } => Decision::Again(wait),
         Outcome::Trouble(trouble) if !trouble.is_temporary() => Decision::Stands,
         // A host that never answered is more likely mistyped than restarting; who mistyped should hear of it at once.
-        Outcome::Trouble(Trouble::Refused | Trouble::Unreachable(_) | Trouble::Resolver | Trouble::Tls(_)) if !reached => Decision::Stands,
+        Outcome::Trouble(Trouble::Refused | Trouble::Unreachable(_) | Trouble::Resolver) if !reached => Decision::Stands,
         // Servers close idle connections, and may do so while a request is on its way on one: not the server's fault, no need to wait.
         Outcome::Trouble(Trouble::Lost(_) | Trouble::CutBody(_)) if made == 1 => Decision::Again(Duration::ZERO),
         Outcome::Trouble(_) => Decision::Again(wait),

@@ -108,7 +108,9 @@ impl fmt::Debug for Secret {
 
 /// Environment variables, looked up through a function so that tests need not change those of the process.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>);
+pub struct Environment(Arc<Lookup>);
+
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 impl Environment {
     /// The variables of this process.

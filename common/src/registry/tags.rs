@@ -97,3 +97,75 @@ pub(super) fn names(answer: &Answer, key: &str) -> Result<Option<Vec<Value>>, Er
         _ => Err(not_that()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Reply, Server, fault, reply, repository};
+    use super::*;
+
+    async fn list(answer: Reply) -> Result<TagList, Error> {
+        let server = Server::start(move |_| answer.clone());
+        server.registry().tags(&repository("team/app")).await
+    }
+
+    fn texts(list: &TagList) -> Vec<&str> {
+        list.tags.iter().map(Tag::as_str).collect()
+    }
+
+    #[tokio::test]
+    async fn unsorted_repeated_and_impossible_tags() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let body = format!(r#"{{"name":"team/app","tags":["v2","latest",null,"v1","v2",7,"{digest}","","../x"]}}"#);
+        let list = list(reply(200, body)).await.unwrap();
+        assert_eq!(texts(&list), ["latest", "v1", "v2"]);
+        assert_eq!(list.dropped, ["null", "7", &digest, "", "../x"]);
+        assert!(!list.ghost);
+    }
+
+    #[tokio::test]
+    async fn ghosts_are_empty_and_no_error() {
+        for answer in [
+            reply(200, r#"{"name":"team/app","tags":null}"#),
+            reply(200, r#"{"name":"team/app"}"#),
+            fault(404, "NAME_UNKNOWN"),
+            fault(400, "NAME_UNKNOWN"),
+        ] {
+            assert_eq!(list(answer.clone()).await.unwrap(), TagList { ghost: true, ..TagList::default() }, "{answer:?}");
+        }
+        assert_eq!(list(reply(200, r#"{"name":"team/app","tags":[]}"#)).await.unwrap(), TagList::default());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_list_is_an_error() {
+        for answer in [
+            reply(200, "<html>"),
+            reply(200, ""),
+            reply(200, "[]"),
+            reply(200, "null"),
+            reply(200, "{}"),
+            reply(200, r#"{"tags":"v1"}"#),
+            reply(200, r#"{"name":"x","errors":[]}"#),
+            reply(404, "404 page not found"),
+            fault(403, "DENIED"),
+        ] {
+            let error = list(answer.clone()).await.unwrap_err();
+            assert!(error.is_lasting() && error.to_string().contains("/v2/team/app/tags/list"), "{answer:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_followed_on_the_same_host_until_they_lead_back() {
+        let server = Server::start(|request| match request.path.as_str() {
+            "/v2/a/tags/list" => reply(200, r#"{"name":"a","tags":["1"]}"#)
+                .header("Link", "<https://evil.example.net/v2/a/tags/list?last=1&n=1>; rel=\"next\""),
+            "/v2/a/tags/list?last=1&n=1" => reply(200, r#"{"name":"a","tags":["2"]}"#).header("Link", "<?last=2>; rel=next"),
+            "/v2/a/tags/list?last=2" => reply(200, r#"{"name":"a","tags":null}"#),
+            "/v2/loop/tags/list" => reply(200, r#"{"name":"a","tags":["1"]}"#).header("Link", "</v2/loop/tags/list>; rel=\"next\""),
+            _ => reply(500, ""),
+        });
+        let list = server.registry().tags(&repository("a")).await.unwrap();
+        assert_eq!((texts(&list), list.ghost), (vec!["1", "2"], false));
+        let error = server.registry().tags(&repository("loop")).await.unwrap_err();
+        assert!(error.to_string().contains("lead back"), "{error}");
+    }
+}

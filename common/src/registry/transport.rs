@@ -381,7 +381,11 @@ impl Transport {
         let first = if total > self.timeouts.total { total } else { self.timeouts.idle };
         let timeout = |_| Trouble::Timeout(first);
         let mut response =
-            tokio::time::timeout(within(first), request.send()).await.map_err(timeout)?.map_err(|error| self.trouble(&error))?;
+            tokio::time::timeout(within(first), request.send()).await.map_err(timeout)?.map_err(|error| match self.trouble(&error) {
+                // A server that knows no TLS may hang up on its first bytes.
+                Trouble::Lost(text) if error.is_connect() && url.scheme() == "https" => Trouble::Tls(text),
+                other => other,
+            })?;
         let status = response.status();
         let limit = match read {
             Read::Whole(limit) if status.is_success() => limit,
@@ -463,16 +467,8 @@ impl Transport {
         let text = chain(error);
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(error) = source {
-            if let Some(error) = error.downcast_ref::<rustls::Error>() {
-                return tls_trouble(error);
-            }
-            if let Some(error) = error.downcast_ref::<std::io::Error>() {
-                if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    return tls_trouble(error);
-                }
-                if let Some(trouble) = io_trouble(error) {
-                    return trouble;
-                }
+            if let Some(trouble) = typed_trouble(error) {
+                return trouble;
             }
             source = error.source();
         }
@@ -537,6 +533,16 @@ pub(super) fn is_internal(url: &Url) -> bool {
     }
 }
 
+/// What an error means whose type says so.
+fn typed_trouble(error: &(dyn std::error::Error + 'static)) -> Option<Trouble> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls_trouble(error));
+    }
+    let error = error.downcast_ref::<std::io::Error>()?;
+    // An error within an I/O error is not among its sources, and I/O errors come wrapped in others.
+    error.get_ref().and_then(|inner| typed_trouble(inner)).or_else(|| io_trouble(error))
+}
+
 fn tls_trouble(error: &rustls::Error) -> Trouble {
     match error {
         rustls::Error::InvalidMessage(_) => Trouble::NotTls,
@@ -576,3 +582,6 @@ fn chain(error: &reqwest::Error) -> String {
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
 }
+
+#[cfg(test)]
+mod tests;

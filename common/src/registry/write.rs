@@ -80,3 +80,83 @@ pub async fn put_manifest(
     ask.body = Some(bytes.to_vec());
     transport.send(&ask).await?.success().map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Reply, Server, fault, hang_up, reply, repository, tag};
+    use super::*;
+
+    async fn delete_answered(answer: Reply) -> Result<Deletion, Error> {
+        let server = Server::start(move |_| answer.clone());
+        delete(&server.registry(), &repository("a"), &tag("1")).await
+    }
+
+    #[tokio::test]
+    async fn deletions() {
+        assert_eq!(delete_answered(reply(202, "")).await.unwrap(), Deletion::Accepted);
+        assert_eq!(delete_answered(reply(200, "{}")).await.unwrap(), Deletion::Accepted);
+        assert_eq!(delete_answered(fault(404, "MANIFEST_UNKNOWN")).await.unwrap(), Deletion::Absent);
+        for answer in [
+            reply(404, "404 page not found\n"),
+            fault(404, "NAME_UNKNOWN"),
+            fault(202, "UNKNOWN"),
+            fault(403, "DENIED"),
+            fault(409, "CONFLICT"),
+            reply(301, "").header("Location", "/elsewhere"),
+            reply(307, "").header("Location", "/elsewhere"),
+        ] {
+            let error = delete_answered(answer.clone()).await.unwrap_err();
+            assert!(!error.is_tag_deletion_unsupported(), "{answer:?}: {error}");
+        }
+        for answer in [fault(400, "DIGEST_INVALID"), fault(405, "UNSUPPORTED"), reply(405, "")] {
+            assert!(delete_answered(answer).await.unwrap_err().is_tag_deletion_unsupported());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deletion_whose_answer_was_lost_is_found_done() {
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let server = Server::start(move |_| match first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            true => hang_up(),
+            false => fault(404, "MANIFEST_UNKNOWN"),
+        });
+        assert_eq!(delete(&server.registry(), &repository("a"), &tag("1")).await.unwrap(), Deletion::Absent);
+        assert_eq!(server.lines(), ["DELETE /v2/a/manifests/1"; 2]);
+    }
+
+    #[tokio::test]
+    async fn whether_deletion_is_enabled() {
+        for (answer, expected) in [
+            (fault(404, "MANIFEST_UNKNOWN"), Some(Enabled::Enabled)),
+            (fault(405, "UNSUPPORTED"), Some(Enabled::Disabled)),
+            (reply(405, "x"), Some(Enabled::Disabled)),
+            (reply(404, "404 page not found"), None),
+            (fault(403, "DENIED"), None),
+        ] {
+            let server = Server::start(move |_| answer.clone());
+            assert_eq!(deletion_enabled(&server.registry(), &repository("a")).await.ok(), expected);
+            assert_eq!(server.lines(), [format!("DELETE /v2/a/manifests/sha256:{}", "0".repeat(64))]);
+        }
+    }
+
+    #[tokio::test]
+    async fn manifests_are_put_byte_for_byte() {
+        let server = Server::start(|_| reply(201, ""));
+        let bytes = b"{ \"not\": \"utf-8 \xff\" }";
+        let digest = Target::Digest(Digest::of(bytes));
+        for target in [tag("1"), digest.clone()] {
+            put_manifest(&server.registry(), &repository("a/b"), &target, "application/x", bytes).await.unwrap();
+            let requests = server.requests();
+            let request = requests.last().unwrap();
+            assert_eq!(request.line(), format!("PUT /v2/a/b/manifests/{target}"));
+            assert_eq!((request.body.as_slice(), request.header("content-type")), (bytes.as_slice(), Some("application/x")));
+        }
+        let sent = server.requests().len();
+        for (target, media_type, bytes) in
+            [(&digest, "application/x", b"other".to_vec()), (&tag("1"), "a\nb", vec![]), (&tag("1"), "a", vec![0; 5 << 20])]
+        {
+            assert!(put_manifest(&server.registry(), &repository("a"), target, media_type, &bytes).await.is_err());
+        }
+        assert_eq!(server.requests().len(), sent);
+    }
+}

@@ -1,0 +1,215 @@
+//! Trees of what a document says, of which only what names images and their owners is kept.
+//!
+//! Owns the shape that YAML and JSON are read into, and where in the text a value stood. How a text is parsed is
+//! [`crate::document`]'s, what the tree means [`crate::object`]'s. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// The keys whose values are looked at as text. All other scalars are passed over, because the list of all pods of a large
+/// cluster is mostly made of them.
+const TEXTS: [&str; 12] = [
+    "apiVersion",
+    "continue",
+    "controller",
+    "generateName",
+    "image",
+    "imageID",
+    "kind",
+    "name",
+    "namespace",
+    "reference",
+    "replicas",
+    "uid",
+];
+
+/// A value of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// A mapping.
+    Map(Map),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A scalar under one of the keys that matter, numbers and booleans as they were written.
+    Text(Text),
+    /// A number or a boolean under such a key, of which the YAML parser tells only where it stands. It is a [`Node::Text`] once the
+    /// document is read: `1.20` must not become `1.2`.
+    Unread {
+        /// The offset of its first byte in the text.
+        start: usize,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Nothing: null, or an empty document.
+    Null,
+    /// A scalar that nobody asks for.
+    Passed,
+}
+
+impl Node {
+    /// A text under no key that matters is let go at once.
+    fn without_text(self) -> Self {
+        match self {
+            Self::Text(_) => Self::Passed,
+            other => other,
+        }
+    }
+}
+
+/// A scalar and where it stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// What it says.
+    pub(crate) text: String,
+    /// The offset of its first byte in the text.
+    pub(crate) start: usize,
+}
+
+/// A mapping. A key that stands twice is an error, so none can hide another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Map(BTreeMap<String, Node>);
+
+impl Map {
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.0.get(key)
+    }
+
+    /// The mapping under a key.
+    pub(crate) fn map(&self, key: &str) -> Option<&Self> {
+        match self.get(key)? {
+            Node::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The items of the sequence under a key; none where there is none.
+    pub(crate) fn list(&self, key: &str) -> &[Node] {
+        match self.get(key) {
+            Some(Node::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// The mappings in the sequence under a key.
+    pub(crate) fn maps(&self, key: &str) -> impl Iterator<Item = &Self> {
+        self.list(key).iter().filter_map(|item| match item {
+            Node::Map(map) => Some(map),
+            _ => None,
+        })
+    }
+
+    /// The text under a key, unless it is empty.
+    pub(crate) fn text(&self, key: &str) -> Option<&Text> {
+        match self.get(key)? {
+            Node::Text(text) if !text.text.trim().is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text under a key as a string.
+    pub(crate) fn string(&self, key: &str) -> Option<String> {
+        self.text(key).map(|text| text.text.trim().to_owned())
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Node> {
+        self.0.values()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.0.values_mut()
+    }
+}
+
+/// How a format hands out a scalar together with its place.
+pub(crate) trait Format<'de>: Sized {
+    /// What a value that matters is read as.
+    type Located: Deserialize<'de>;
+
+    /// The node that it is. `start` of a text is whatever the format can tell; it is settled after parsing.
+    fn node(located: Self::Located) -> Result<Node, String>;
+}
+
+/// Reads a value of the format `F` into a [`Node`].
+pub(crate) struct Tree<F> {
+    pub(crate) node: Node,
+    format: PhantomData<F>,
+}
+
+impl<'de, F: Format<'de>> Deserialize<'de> for Tree<F> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let node = deserializer.deserialize_any(TreeVisitor::<F>(PhantomData))?;
+        Ok(Self { node, format: PhantomData })
+    }
+}
+
+struct TreeVisitor<F>(PhantomData<F>);
+
+impl<'de, F: Format<'de>> Visitor<'de> for TreeVisitor<F> {
+    type Value = Node;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a mapping, a sequence or a scalar")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let node = if TEXTS.contains(&key.as_str()) {
+                F::node(access.next_value()?).map_err(A::Error::custom)?
+            } else {
+                access.next_value::<Tree<F>>()?.node.without_text()
+            };
+            // Which of two would count differs from reader to reader.
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
+            }
+            map.insert(key, node);
+        }
+        Ok(Node::Map(Map(map)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element::<Tree<F>>()? {
+            items.push(item.node.without_text());
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(Text { text: text.to_owned(), start: 0 }))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Node, E> {
+        Ok(Node::Text(Text { text, start: 0 }))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Node, E> {
+        Ok(Node::Passed)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Node, E> {
+        Ok(Node::Passed)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Node, E> {
+        Ok(Node::Passed)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::Passed)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+}

@@ -1,0 +1,276 @@
+//! Reads a listing from standard input, and says when a repository is whole.
+//!
+//! Owns the shape of the stream: sections, repositories that are closed by their `repository` record, what may stand between.
+//! Decides nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::io::BufRead;
+
+use common::jsonl::{self, Line, Place, Problem, Reader, Sections};
+use common::record::{Header, Kind, Repository as RepositoryRecord, Tag as TagRecord, Trailer};
+
+use crate::entry::{Entry, ManifestLine};
+
+/// A repository as it came: manifests with their raw lines, in order.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub registry: String,
+    pub repository: String,
+    pub entries: Vec<Entry>,
+    /// The raw lines, one after the other; `manifest` and `tag` records.
+    text: String,
+    pub lines: Vec<RawLine>,
+    /// The places of the digests, kept only as far as needed to find one that comes twice.
+    places: HashMap<common::digest::Digest, usize>,
+    /// The closing record, as it came, and parsed.
+    pub closing: Vec<(String, RepositoryRecord)>,
+}
+
+/// A raw line: where it ends in the text, and what it is.
+#[derive(Debug, Clone, Copy)]
+pub struct RawLine {
+    end: usize,
+    pub what: What,
+}
+
+/// What a raw line of a repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// The manifest at a place. `fresh` where the line can be passed on as it is; otherwise it has an old verdict, or another
+    /// line of the same manifest was merged into it.
+    Manifest { place: usize, fresh: bool },
+    /// A second line of a manifest that came already.
+    Repeated,
+    /// A `tag` record.
+    Tag,
+}
+
+impl Gathered {
+    /// The raw lines in order.
+    pub fn raw_lines(&self) -> impl Iterator<Item = (What, &str)> {
+        let mut begin = 0;
+        self.lines.iter().map(move |line| {
+            let text = &self.text[begin..line.end];
+            begin = line.end;
+            (line.what, text)
+        })
+    }
+
+    fn push(&mut self, text: &str, what: What) {
+        self.text.push_str(text);
+        self.lines.push(RawLine { end: self.text.len(), what });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    fn add(&mut self, text: &str, manifest: ManifestLine<'_>) {
+        let fresh = manifest.verdict.is_none();
+        let entry = Entry::new(manifest);
+        match self.places.get(&entry.digest) {
+            Some(place) => {
+                let place = *place;
+                self.entries[place].merge(entry);
+                for line in &mut self.lines {
+                    if line.what == (What::Manifest { place, fresh: true }) {
+                        line.what = What::Manifest { place, fresh: false };
+                    }
+                }
+                self.push(text, What::Repeated);
+            }
+            None => {
+                let place = self.entries.len();
+                self.places.insert(entry.digest.clone(), place);
+                self.entries.push(entry);
+                self.push(text, What::Manifest { place, fresh });
+            }
+        }
+    }
+
+    /// Whether the listing read all of it, and how many manifests it wrote.
+    pub fn completeness(&self) -> (Result<(), String>, Option<u64>) {
+        let incomplete = self.closing.iter().find(|(_, record)| !record.complete);
+        let complete = match incomplete {
+            Some((_, record)) => Err(record.error.clone().unwrap_or_else(|| "no cause was given".to_owned())),
+            None => Ok(()),
+        };
+        let counts: Option<Vec<u64>> = self.closing.iter().map(|(_, record)| record.manifest_count).collect();
+        (complete, counts.and_then(|counts| counts.into_iter().max()))
+    }
+
+    fn clear(&mut self) {
+        self.registry.clear();
+        self.repository.clear();
+        self.entries.clear();
+        self.text.clear();
+        self.lines.clear();
+        self.places.clear();
+        self.closing.clear();
+    }
+}
+
+/// What happens in a listing, in order.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A section begins.
+    Header(Box<Header>),
+    /// A record that passes through as it is.
+    Other(&'a str),
+    /// A repository is whole.
+    Repository(&'a Gathered),
+    /// A section ends.
+    Trailer(Trailer),
+    /// The input ends, whole.
+    End,
+}
+
+/// What to say to one who dropped too much between the tools.
+const KEEP_THE_REST: &str = r#"keep what is no manifest: jq -c 'select(.type != "manifest" or (.repository | startswith("team/")))'"#;
+
+/// Reads a listing; hands each event to `on_event`.
+///
+/// Memory is that of the largest repository, or, with `ungrouped`, of the whole input.
+pub fn read<R: BufRead>(input: R, ungrouped: bool, mut on_event: impl FnMut(Event<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut reader = Reader::new("standard input", input);
+    let mut sections = Sections::default();
+    let mut open = Gathered::default();
+    let mut all = Ungrouped::default();
+    let mut closed: HashSet<(String, String)> = HashSet::new();
+    while let Some(line) = reader.next_line()? {
+        match sections.place(&line).map_err(with_way_out)? {
+            Place::Header(header) => {
+                refuse_what_is_no_listing(&line, &header)?;
+                on_event(Event::Header(header))?;
+            }
+            Place::Within(Kind::Manifest) => {
+                let manifest: ManifestLine<'_> = line.parse()?;
+                let gathered = if ungrouped {
+                    all.repository(&manifest.registry, &manifest.repository)
+                } else {
+                    begin(&mut open, &closed, &line, &manifest.registry, &manifest.repository)?
+                };
+                gathered.add(line.text(), manifest);
+            }
+            Place::Within(Kind::Tag) => {
+                let tag: TagRecord = line.parse()?;
+                let gathered = if ungrouped {
+                    all.repository(&tag.registry, &tag.repository)
+                } else {
+                    begin(&mut open, &closed, &line, &tag.registry, &tag.repository)?
+                };
+                gathered.push(line.text(), What::Tag);
+            }
+            Place::Within(Kind::Repository) => {
+                let record: RepositoryRecord = line.parse()?;
+                if ungrouped {
+                    all.repository(&record.registry, &record.repository).closing.push((line.text().to_owned(), record));
+                    continue;
+                }
+                begin(&mut open, &closed, &line, &record.registry, &record.repository)?;
+                closed.insert((record.registry.clone(), record.repository.clone()));
+                open.closing.push((line.text().to_owned(), record));
+                on_event(Event::Repository(&open))?;
+                open.clear();
+            }
+            Place::Within(_) => on_event(Event::Other(line.text()))?,
+            Place::Trailer(trailer) => {
+                if !open.is_empty() {
+                    return Err(not_closed(&line, &open).into());
+                }
+                on_event(Event::Trailer(trailer))?;
+            }
+        }
+    }
+    sections.finish(reader.name()).map_err(with_way_out)?;
+    for gathered in all.repositories {
+        if gathered.closing.is_empty() {
+            let problem = Problem::Section(format!(
+                "the manifests of {}/{} have no repository record that closes them: a filter dropped it; {KEEP_THE_REST}",
+                gathered.registry, gathered.repository
+            ));
+            return Err(jsonl::Error { name: reader.name().to_owned(), line: 0, problem }.into());
+        }
+        on_event(Event::Repository(&gathered))?;
+    }
+    on_event(Event::End)
+}
+
+/// Checks that a record belongs to the repository that is open, or opens its own.
+fn begin<'a>(
+    open: &'a mut Gathered,
+    closed: &HashSet<(String, String)>,
+    line: &Line<'_>,
+    registry: &str,
+    repository: &str,
+) -> anyhow::Result<&'a mut Gathered> {
+    if open.registry == registry && open.repository == repository {
+        return Ok(open);
+    }
+    if !open.is_empty() {
+        return Err(not_closed(line, open).into());
+    }
+    if closed.contains(&(registry.to_owned(), repository.to_owned())) {
+        let problem = Problem::Json(format!(
+            "is of {registry}/{repository}, which was closed before: a repository is decided when it is closed; give --ungrouped to hold the whole input first"
+        ));
+        return Err(line.error(problem).into());
+    }
+    open.registry.push_str(registry);
+    open.repository.push_str(repository);
+    Ok(open)
+}
+
+fn not_closed(line: &Line<'_>, open: &Gathered) -> jsonl::Error {
+    line.section_error(format!(
+        "comes before the repository record that closes {}/{}: a filter dropped it, or the input is not in the order in which reg-list wrote it; {KEEP_THE_REST}, or give --ungrouped if only the order is lost",
+        open.registry, open.repository
+    ))
+}
+
+fn with_way_out(error: jsonl::Error) -> jsonl::Error {
+    match error.problem {
+        Problem::Section(text) => jsonl::Error {
+            problem: Problem::Section(format!("{text}; take the listing again, and if a filter stands between, {KEEP_THE_REST}")),
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// An inventory or a plan in place of the listing would give a plan that deletes nothing, and no hint why.
+fn refuse_what_is_no_listing(line: &Line<'_>, header: &Header) -> anyhow::Result<()> {
+    if header.scope.as_ref().is_some_and(|scope| scope.sources.is_some()) {
+        anyhow::bail!(line.error(Problem::Json(format!(
+            "begins an inventory, written by {}: give it with --in-use, and pipe the listing of reg-list in",
+            header.tool
+        ))));
+    }
+    if header.inputs.is_some() {
+        anyhow::bail!(
+            line.error(Problem::Json(format!(
+                "begins a plan, written by {}: decide on the listing of reg-list, not on a plan",
+                header.tool
+            )))
+        );
+    }
+    Ok(())
+}
+
+/// All repositories of an input whose order is lost.
+#[derive(Debug, Default)]
+struct Ungrouped {
+    repositories: Vec<Gathered>,
+    places: HashMap<(String, String), usize>,
+}
+
+impl Ungrouped {
+    fn repository(&mut self, registry: &str, repository: &str) -> &mut Gathered {
+        let next = self.repositories.len();
+        let place = *self.places.entry((registry.to_owned(), repository.to_owned())).or_insert(next);
+        if place == next {
+            self.repositories.push(Gathered { registry: registry.to_owned(), repository: repository.to_owned(), ..Gathered::default() });
+        }
+        &mut self.repositories[place]
+    }
+}

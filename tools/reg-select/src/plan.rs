@@ -1,0 +1,209 @@
+//! Writes the plan: the listing's records with their verdicts, and what reg-delete must know beside them.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use common::cli::{Context, Output, Refused};
+use common::inventory::{Distrust, Inventory, KeepList};
+use common::record::{Action, Header, ListedAs, PlanListing, PlanTotals, Policy as PolicyRecord, Trailer, Verdict};
+use common::reference::Host;
+use serde_json::Value;
+
+use crate::decide::{Decided, Repository, World, decide};
+use crate::freed::Blobs;
+use crate::listing::{Event, Gathered, What};
+use crate::policy::Policy;
+use crate::summary::Summary;
+
+/// Everything that a plan is made with.
+pub struct Planner<'a> {
+    pub context: &'a Context,
+    pub output: Output,
+    pub policy: Policy,
+    pub policy_record: PolicyRecord,
+    pub now: DateTime<Utc>,
+    pub inventory: Inventory,
+    /// Whether there is an inventory to be trusted, so that it must name the registry.
+    pub has_inventory: bool,
+    pub keep_list: KeepList,
+    /// Whether what stays is written too.
+    pub all: bool,
+    pub has_header: bool,
+    pub listing: Option<Header>,
+    pub registries: HashMap<Host, Registry>,
+    pub totals: PlanTotals,
+    pub written: u64,
+    pub blobs: Blobs,
+    pub summary: Summary,
+}
+
+/// What is known of a listed registry.
+#[derive(Debug, Default)]
+pub struct Registry {
+    has_manifests: bool,
+    /// Whether the inventory names one of its repository paths.
+    is_named: bool,
+}
+
+impl Planner<'_> {
+    /// Takes the next event of the listing.
+    pub fn on_event(&mut self, event: Event<'_>) -> anyhow::Result<()> {
+        match event {
+            Event::Header(header) => {
+                if !self.has_header {
+                    self.has_header = true;
+                    let plan = Header {
+                        policy: Some(self.policy_record.clone()),
+                        now: Some(self.now),
+                        inputs: Some(self.inventory.inputs()),
+                        ..Header::new(self.context.name(), self.context.version(), self.now)
+                    };
+                    self.output.write(&plan)?;
+                }
+                self.listing = Some(*header);
+                Ok(())
+            }
+            Event::Other(line) => Ok(self.output.write_raw(line)?),
+            Event::Repository(gathered) => self.decide(gathered),
+            Event::Trailer(trailer) => {
+                if let Some(header) = self.listing.take() {
+                    let scope = serde_json::to_value(&header.scope)?;
+                    self.totals.listings.push(PlanListing { tool: header.tool, time: header.time, scope, complete: trailer.complete });
+                }
+                self.check_registries()
+            }
+            Event::End => {
+                self.check_registries()?;
+                self.output.write(&Trailer::new(true, self.written, self.totals.clone()))?;
+                Ok(self.output.flush()?)
+            }
+        }
+    }
+
+    /// An inventory that names nothing of a registry is most likely of another one, or of this one under another name.
+    fn check_registries(&self) -> anyhow::Result<()> {
+        for (host, registry) in &self.registries {
+            if self.has_inventory && registry.has_manifests && !registry.is_named && !self.inventory.names_registry(host) {
+                return Err(Refused(Distrust::OtherRegistry { registry: host.to_string() }.to_string()).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
+        let host: Host =
+            gathered.registry.parse().with_context(|| format!("the registry of {}/{}", gathered.registry, gathered.repository))?;
+        let uses = self.inventory.of_repository(&host, &gathered.repository);
+        let kept = self.keep_list.of_repository(self.inventory.names(), &host, &gathered.repository);
+        let (complete, manifest_count) = gathered.completeness();
+        let registry = self.registries.entry(host.clone()).or_default();
+        registry.has_manifests |= !gathered.entries.is_empty();
+        registry.is_named |= uses.iter().any(Inventory::is_trusted_use);
+        self.totals.listed += gathered.entries.len() as u64;
+        if complete.is_err() {
+            self.totals.frozen += 1;
+        }
+        let repository = Repository { entries: &gathered.entries, complete, manifest_count };
+        let world = World {
+            policy: &self.policy,
+            now: self.now,
+            inventory: &self.inventory,
+            uses: &uses,
+            kept: &kept,
+            is_selected: self.policy.repositories.selects(&gathered.repository),
+        };
+        let decided = decide(&repository, &world);
+        for (entry, decision) in gathered.entries.iter().zip(&decided.verdicts) {
+            for blob in &entry.blobs {
+                self.blobs.add(*blob, decision.action == Action::Delete);
+            }
+        }
+        self.summary.count(&gathered.repository, &decided);
+        let mut plan = Writer { output: &mut self.output, totals: &mut self.totals, written: &mut self.written, all: self.all };
+        plan.write(gathered, &decided)
+    }
+}
+
+/// Writes one repository.
+struct Writer<'a> {
+    output: &'a mut Output,
+    totals: &'a mut PlanTotals,
+    written: &'a mut u64,
+    all: bool,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, gathered: &Gathered, decided: &Decided<'_>) -> anyhow::Result<()> {
+        if decided.verdicts.iter().any(|verdict| verdict.action != Action::Keep) {
+            self.pass_uses_on(gathered, decided)?;
+        }
+        for (what, line) in gathered.raw_lines() {
+            match what {
+                What::Manifest { place, fresh } => {
+                    let action = decided.verdicts[place].action;
+                    match action {
+                        Action::Keep if !self.all => continue,
+                        Action::Keep => {}
+                        Action::Untag => self.totals.untags += 1,
+                        Action::Delete => self.totals.deletes += 1,
+                    }
+                    *self.written += 1;
+                    let verdict = decided.verdict(place);
+                    let line = if fresh {
+                        with_key(line, "verdict", &verdict)?
+                    } else {
+                        rewritten(line, &gathered.entries[place].tags, &verdict)?
+                    };
+                    self.output.write_raw(&line)?;
+                }
+                What::Tag if self.all => self.output.write_raw(line)?,
+                What::Tag | What::Repeated => {}
+            }
+        }
+        for (line, _) in &gathered.closing {
+            self.output.write_raw(line)?;
+        }
+        Ok(())
+    }
+
+    /// The uses that name the repository by a digest that the listing does not know: an untagged index that runs is in no
+    /// listing, and only the registry can say whose child it holds. reg-delete asks.
+    fn pass_uses_on(&mut self, gathered: &Gathered, decided: &Decided<'_>) -> anyhow::Result<()> {
+        let listed_as = ListedAs { registry: gathered.registry.clone(), repository: gathered.repository.clone() };
+        let mut passed = HashSet::new();
+        for entry in decided.world.uses.iter() {
+            let unknown = entry.manifests().any(|digest| decided.graph.place(digest).is_none());
+            if unknown && passed.insert(entry.line.as_str()) {
+                self.output.write_raw(&with_key(&entry.line, "listedAs", &listed_as)?)?;
+                self.totals.uses += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds a key at the end of a record, leaving all else as it was written.
+fn with_key<T: serde::Serialize>(line: &str, key: &str, value: &T) -> anyhow::Result<String> {
+    let open = line.trim_end().strip_suffix('}').context("a record that does not end with a brace")?;
+    Ok(format!("{},\"{key}\":{}}}", open.trim_end(), serde_json::to_string(value)?))
+}
+
+/// A record that had a verdict already, or of which two came: written anew, with the keys that are not known as they were.
+fn rewritten(line: &str, tags: &[Box<str>], verdict: &Verdict) -> anyhow::Result<String> {
+    let mut record: Value = serde_json::from_str(line)?;
+    record["tags"] = tags.iter().map(|tag| Value::from(tag.as_ref())).collect();
+    record["verdict"] = serde_json::to_value(verdict)?;
+    Ok(record.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_added_and_nothing_else_changes() {
+        assert_eq!(with_key(r#"{"type":"x", "é":"\u00e9" } "#, "verdict", &1).unwrap(), r#"{"type":"x", "é":"\u00e9","verdict":1}"#);
+        assert!(with_key("[]", "verdict", &1).is_err());
+    }
+}
