@@ -108,7 +108,7 @@ nginx
             ("", "names no repository"),
             ("{\"type\":\"trailer\",\"complete\":true,\"records\":0}", "names no repository"),
             ("\nregistry.example.com/Team", "line 2: is neither a record nor a repository"),
-            ("a/b\n{\"type\":\"use\"", "line 2: is not JSON"),
+            ("a/b\n{\"type\":\"use\"", "line 2: breaks off in the middle"),
             ("{\"type\":\"use\",\"registry\":\"r\"}", "line 1: is not the record"),
             ("{\"type\":\"use\",\"registry\":\"r/../x\",\"repository\":\"a\"}", "line 1: \"r/../x\" is not a registry"),
             ("{\"type\":\"use\",\"registry\":\"r\",\"repository\":\"../a\"}", "line 1: \"../a\" is not a repository"),
