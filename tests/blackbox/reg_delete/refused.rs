@@ -107,7 +107,7 @@ fn a_plan_is_as_old_as_the_oldest_thing_it_saw() {
     let fresh = Inventory::of("prod").uses(scene.registry.host(), "team/app", "9").uses_ten_others().write();
     // A fresh inventory beside it makes a plan of some days good, and no older one.
     let week = scene.plan().trailer("/listings/0/time", hours_ago(169));
-    carry_out(&week).arg("--in-use").arg(fresh.path()).run().status(3).stderr_has("--max-plan-age is 1w");
+    carry_out(&week).arg("--in-use").arg(fresh.path()).run().status(3).stderr_has("--max-plan-age is 7d");
     carry_out(&listing()).args(["--max-plan-age", "26h"]).arg("--in-use").arg(fresh.path()).run().status(3);
     carry_out(&listing()).arg("--in-use").arg(fresh.path()).run().succeeds();
     assert!(!is_there(&scene.registry, &scene.old));

@@ -35,7 +35,8 @@ impl Scene {
     /// Runs the plan and ends it when the registry has deleted the index and nobody knows; gives the journal.
     fn killed_in_between(&self, kill: impl FnOnce(&Running)) -> String {
         let gate = self.proxy.hold_after(deletes);
-        let running = carry_out(&self.plan()).spawn();
+        let mut running = carry_out(&self.plan()).spawn();
+        running.close_stdin();
         gate.wait();
         kill(&running);
         let ran = running.wait();
@@ -121,7 +122,8 @@ fn the_uses_that_the_plan_passed_on_are_asked_for_again() {
     let later = Index::new().child("linux/amd64", child).push(&scene.registry, "team/app");
     scene.registry.client().delete_manifest("team/app", &later.digest).expect(202, "deleting");
     let gate = scene.proxy.hold_after(deletes);
-    let running = carry_out(&scene.plan().passes_on("team/app", json!({"digest": later.digest}))).spawn();
+    let mut running = carry_out(&scene.plan().passes_on("team/app", json!({"digest": later.digest}))).spawn();
+    running.close_stdin();
     gate.wait();
     running.kill9();
     let journal = running.wait().stdout();

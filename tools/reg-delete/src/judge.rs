@@ -39,8 +39,8 @@ pub(crate) enum Refusal {
     Blind,
     #[error("{what} of the plan was written at {time}, more than 5 minutes in the future: set the clocks right and take the plan again")]
     Future { what: &'static str, time: DateTime<Utc> },
-    #[error("the plan's oldest {what} was taken {age} ago, and --max-plan-age is {most}: take the plan again, or give a fresh inventory with --in-use FILE, with which {fresh} are allowed")]
-    Stale { what: &'static str, age: Duration, most: Duration, fresh: Duration },
+    #[error("the plan's oldest {what} was taken {age} ago, and --max-plan-age is {most}: take the plan again{}", if *most < MAX_AGE_WITH_INVENTORY { ", or give a fresh inventory with --in-use FILE, with which 7d are allowed" } else { "" })]
+    Stale { what: &'static str, age: Duration, most: Duration },
     #[error("the plan deletes {deletes} of {listed} manifests, and {whose} allows {limit}: nothing was deleted; look at the plan, and if it is right, {way_out}")]
     Limit { deletes: u64, listed: u64, whose: &'static str, limit: Limit, way_out: &'static str },
 }
@@ -111,7 +111,7 @@ fn is_of_now(section: &Section, terms: &Terms, now: DateTime<Utc>) -> Result<(),
     let oldest = listings.chain(inventories).chain(header).min_by_key(|(_, time)| *time);
     match oldest {
         Some((what, time)) if now - time > terms.max_age.delta() => {
-            Err(Refusal::Stale { what, age: Duration::of(now - time), most: terms.max_age, fresh: MAX_AGE_WITH_INVENTORY })
+            Err(Refusal::Stale { what, age: Duration::of(now - time), most: terms.max_age })
         }
         _ => Ok(()),
     }
