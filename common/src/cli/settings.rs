@@ -35,7 +35,7 @@ impl RegistryFlags {
             ca_file: self.ca_file.clone(),
             plain_http: self.plain_http,
             jobs: usize::from(self.jobs),
-            auth_hosts: self.auth_host.iter().map(ToString::to_string).collect(),
+            auth_hosts: self.auth_host.clone(),
             ..Settings::default()
         };
         // A variable that is set to nothing is how pipelines say that they have none.
