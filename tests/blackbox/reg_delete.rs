@@ -161,7 +161,11 @@ fn undo(journal: impl Into<Vec<u8>>) -> Tool {
 /// The records of one manifest, in their order.
 fn steps(ran: &Ran, pushed: &Pushed) -> Vec<String> {
     let of = |record: &Value| record["digest"] == pushed.digest && record["repository"] == pushed.repository;
-    ran.records_of("deletion").iter().filter(|record| of(record)).map(|record| record["result"].as_str().unwrap_or_default().to_owned()).collect()
+    ran.records_of("deletion")
+        .iter()
+        .filter(|record| of(record))
+        .map(|record| record["result"].as_str().unwrap_or_default().to_owned())
+        .collect()
 }
 
 /// The last record of one manifest.

@@ -135,7 +135,11 @@ fn several_registries_and_repositories_are_done_in_one_run() {
     let second = Plan::of(two.host()).deletes(&other);
     for jobs in ["1", "8"] {
         let ran = Tool::new("reg-delete").args(["--yes", "--jobs", jobs]).stdin(first.jsonl() + &second.jsonl()).run().succeeds();
-        assert!(pushed.iter().all(|pushed| if jobs == "1" { steps(&ran, pushed) == ["started", "deleted"] } else { steps(&ran, pushed) == ["absent"] }));
+        assert!(pushed.iter().all(|pushed| if jobs == "1" {
+            steps(&ran, pushed) == ["started", "deleted"]
+        } else {
+            steps(&ran, pushed) == ["absent"]
+        }));
         assert!(pushed.iter().all(|pushed| !is_there(&one, pushed)) && !is_there(&two, &other));
     }
 }
@@ -207,7 +211,13 @@ fn user_and_password_go_to_the_registry_named_and_to_no_other_host() {
     let plans = || Plan::of(front.host()).deletes(&mine).jsonl() + &Plan::of(stranger.host()).deletes(&theirs).jsonl();
     let tool = || Tool::new("reg-delete").arg("--yes").env("REG_USER", "me").stdin(plans());
     tool().env("REG_PASSWORD", "secret").run().status(2).stderr_has("--registry").stdout_is_empty();
-    tool().env("REG_PASSWORD", "wrong").args(["--registry", front.host()]).run().status(2).stderr_has("check the user name").stderr_lacks("wrong");
+    tool()
+        .env("REG_PASSWORD", "wrong")
+        .args(["--registry", front.host()])
+        .run()
+        .status(2)
+        .stderr_has("check the user name")
+        .stderr_lacks("wrong");
     assert!(is_there(&other, &theirs) && is_there(&named, &mine));
     tool().env("REG_PASSWORD", "secret").args(["--registry", front.host()]).run().succeeds().stderr_lacks("secret");
     assert!(!is_there(&other, &theirs) && !is_there(&named, &mine));

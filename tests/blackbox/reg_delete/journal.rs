@@ -73,7 +73,9 @@ fn a_folder_gets_a_file_for_each_run() {
 #[test]
 fn no_line_no_request() {
     let registry = Registry::start();
-    let images: Vec<Pushed> = (0..20).map(|n| Image::new().layer(&n.to_string()).annotation("filler", &"x".repeat(600)).tag(&n.to_string()).push(&registry, "team/app")).collect();
+    let images: Vec<Pushed> = (0..20)
+        .map(|n| Image::new().layer(&n.to_string()).annotation("filler", &"x".repeat(600)).tag(&n.to_string()).push(&registry, "team/app"))
+        .collect();
     let proxy = Proxy::before(&registry);
     let plan = images.iter().fold(Plan::of(proxy.host()), Plan::deletes);
     let file = tempfile::NamedTempFile::new().unwrap();

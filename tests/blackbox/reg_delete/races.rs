@@ -108,7 +108,8 @@ fn uses_are_asked_for_where_they_were_listed_and_on_no_other_host() {
     let registry = Registry::start();
     let stranger = ScriptedServer::start();
     let old = image(&registry, "team/app", "1");
-    let plan = Plan::of(registry.host()).deletes(&old).passes_on("team/app", json!({"registry": stranger.host(), "digest": digest_of(b"gone")}));
+    let plan =
+        Plan::of(registry.host()).deletes(&old).passes_on("team/app", json!({"registry": stranger.host(), "digest": digest_of(b"gone")}));
     carry_out(&plan).run().succeeds();
     assert!(stranger.requests().is_empty() && !is_there(&registry, &old));
 }

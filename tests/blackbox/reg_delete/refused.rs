@@ -88,7 +88,8 @@ fn a_plan_without_its_uses_is_refused() {
 #[test]
 fn a_plan_that_saw_no_inventory_is_refused_unless_that_is_accepted() {
     let scene = Scene::new();
-    for inputs in [json!([]), json!([{"role": "also-in-use", "tool": "k8s-images", "time": ago(Duration::ZERO), "scope": {}}]), Value::Null] {
+    for inputs in [json!([]), json!([{"role": "also-in-use", "tool": "k8s-images", "time": ago(Duration::ZERO), "scope": {}}]), Value::Null]
+    {
         scene.refuses(scene.plan().header("/inputs", inputs).jsonl(), 3, "--without-in-use");
     }
     let blind = scene.plan().header("/inputs", json!([]));
@@ -133,7 +134,11 @@ fn above_a_limit_nothing_is_deleted() {
     let scene = Scene::new();
     let other = image(&scene.registry, "team/app", "2");
     let plan = || scene.plan().deletes(&other);
-    scene.refuses(plan().header("/policy/maxDelete", json!("1")).jsonl(), 3, "deletes 2 of 100 manifests, and its own --max-delete allows 1");
+    scene.refuses(
+        plan().header("/policy/maxDelete", json!("1")).jsonl(),
+        3,
+        "deletes 2 of 100 manifests, and its own --max-delete allows 1",
+    );
     scene.refuses(plan().header("/policy/maxDelete", json!("1.9%")).jsonl(), 3, "allows 1.9%");
     for (limit, status) in [("1", 3), ("1%", 3), ("2%", 0)] {
         let ran = carry_out(&plan().header("/policy/maxDelete", json!("50%"))).args(["--max-delete", limit]).run().status(status);

@@ -99,7 +99,10 @@ fn a_journal_file_is_resumed_into_itself() {
     shell(&format!("reg-delete --undo --yes < {path} >> {path}")).run().succeeds();
     assert!(scene.all().iter().all(|pushed| is_there(&scene.registry, pushed)));
     // What was put back is not taken again, and is not put back twice.
-    shell(&format!("reg-delete --resume --yes < {path} >> {path} && reg-delete --undo --yes < {path}")).run().succeeds().stderr_has("restored 0");
+    shell(&format!("reg-delete --resume --yes < {path} >> {path} && reg-delete --undo --yes < {path}"))
+        .run()
+        .succeeds()
+        .stderr_has("restored 0");
     assert!(scene.all().iter().all(|pushed| is_there(&scene.registry, pushed)));
 }
 

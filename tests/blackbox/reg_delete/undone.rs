@@ -76,7 +76,11 @@ fn one_image_comes_back_with_its_children_and_referrers() {
         assert!(scene.family().iter().all(|pushed| is_there(&scene.registry, pushed)), "{operand}");
         assert!(!is_there(&scene.registry, &scene.single), "{operand}");
         skopeo::pull(&scene.registry, "team/app:v1").unwrap();
-        undo(scene.journal.clone()).args(["team/app:v9", "team/app:v2"]).run().status(1).stderr_has("team/app:v9: the journal shows nothing deleted by that name");
+        undo(scene.journal.clone())
+            .args(["team/app:v9", "team/app:v2"])
+            .run()
+            .status(1)
+            .stderr_has("team/app:v9: the journal shows nothing deleted by that name");
         assert!(is_there(&scene.registry, &scene.single));
     }
     let scene = Scene::new();
@@ -144,7 +148,11 @@ fn damaged_lines_are_not_put_back_and_the_others_are() {
         .lines()
         .map(|line| {
             let record: Value = serde_json::from_str(line).unwrap_or_default();
-            if record["digest"] == scene.single.digest { line.replace(&STANDARD.encode(&scene.single.bytes), "e30=") + "\n" } else { line.to_owned() + "\n" }
+            if record["digest"] == scene.single.digest {
+                line.replace(&STANDARD.encode(&scene.single.bytes), "e30=") + "\n"
+            } else {
+                line.to_owned() + "\n"
+            }
         })
         .collect();
     let ran = undo(damaged).run().status(1).stderr_has("its bytes in the journal are damaged");
@@ -160,7 +168,11 @@ fn several_journals_are_one() {
         let old = image(&registry, "team/app", tag);
         let journal = carry_out(&Plan::of(registry.host()).deletes(&old)).run().succeeds().stdout();
         // With or without header, with blank lines or a cut one in between.
-        journals += &if tag == "2" { journal.lines().filter(|line| line.contains("deletion")).map(|line| format!("{line}\n")).collect() } else { journal };
+        journals += &if tag == "2" {
+            journal.lines().filter(|line| line.contains("deletion")).map(|line| format!("{line}\n")).collect()
+        } else {
+            journal
+        };
         journals += "\n\n{\"type\":\"del\n";
     }
     undo(journals).run().succeeds().stderr_has("3 lines are no JSON").stderr_has("restored 3");
