@@ -94,9 +94,10 @@ impl Run<'_> {
             record.digest.iter().chain(&record.running_digest).map(|digest| Asked { digest: digest.clone(), user: record.user() })
         });
         let uses = self.inventory.map(|inventory| inventory.of_repository(&work.place.host, work.place.repository.as_str()));
-        let fresh = uses.iter().flat_map(|uses| uses.iter()).flat_map(|entry| {
-            entry.manifests().map(|digest| Asked { digest: digest.clone(), user: entry.record.user() })
-        });
+        let fresh = uses
+            .iter()
+            .flat_map(|uses| uses.iter())
+            .flat_map(|entry| entry.manifests().map(|digest| Asked { digest: digest.clone(), user: entry.record.user() }));
         let mut seen = HashSet::new();
         passed_on.chain(fresh).filter(|asked| seen.insert(asked.digest.clone())).collect()
     }
@@ -147,12 +148,10 @@ impl Repository<'_> {
         fill(&mut started, &manifest);
         self.run.journal.borrow_mut().started(started)?;
         let answer = match self.request(&Target::Digest(doomed.digest.clone())).await {
-            Err(error) if wants_tags_first(&error) && !doomed.tags.is_empty() => {
-                match self.delete_tags(&doomed.tags).await {
-                    Ok(()) => self.request(&Target::Digest(doomed.digest.clone())).await,
-                    Err(error) => Err(error),
-                }
-            }
+            Err(error) if wants_tags_first(&error) && !doomed.tags.is_empty() => match self.delete_tags(&doomed.tags).await {
+                Ok(()) => self.request(&Target::Digest(doomed.digest.clone())).await,
+                Err(error) => Err(error),
+            },
             answer => answer,
         };
         Ok(match answer {
@@ -169,7 +168,9 @@ impl Repository<'_> {
         let target = Target::Digest(doomed.digest.clone());
         let manifest = match self.server.registry.manifest(&self.work.place.repository, &target).await {
             Ok(manifest) => manifest,
-            Err(error) if error.is_manifest_unknown() || (self.ghost && error.is_name_unknown()) => return Err((DeletionResult::Absent, None)),
+            Err(error) if error.is_manifest_unknown() || (self.ghost && error.is_name_unknown()) => {
+                return Err((DeletionResult::Absent, None));
+            }
             Err(error) => return Err(failed(error)),
         };
         if manifest.media_type == DOCKER_SCHEMA1_SIGNED {
@@ -178,7 +179,8 @@ impl Repository<'_> {
         }
         // The plan names its subjects, and its own bytes name one.
         let subject = Content::parse(&manifest.bytes, Some(&manifest.media_type)).ok().and_then(|content| content.subject);
-        let above: BTreeSet<&Digest> = doomed.parents.iter().chain(&doomed.subjects).chain(&subject).filter(|above| **above != doomed.digest).collect();
+        let above: BTreeSet<&Digest> =
+            doomed.parents.iter().chain(&doomed.subjects).chain(&subject).filter(|above| **above != doomed.digest).collect();
         for digest in above {
             // Even one that this run has just deleted is asked for: who pushes it again at this moment needs what it names.
             match look(&self.server.registry, &self.work.place, &Target::Digest(digest.clone()), self.ghost).await {
@@ -238,7 +240,9 @@ impl Repository<'_> {
         match look(&self.server.registry, &self.work.place, &Target::Digest(digest.clone()), true).await {
             Ok(None) => (DeletionResult::Deleted, None),
             Ok(Some(_)) => (DeletionResult::Failed, Some("the registry accepted the deletion and still has the manifest".to_owned())),
-            Err(error) => (DeletionResult::Failed, Some(format!("the registry accepted the deletion, and whether it is gone is not known: {error}"))),
+            Err(error) => {
+                (DeletionResult::Failed, Some(format!("the registry accepted the deletion, and whether it is gone is not known: {error}")))
+            }
         }
     }
 
@@ -259,7 +263,9 @@ impl Repository<'_> {
         let failed = |error: Error| (DeletionResult::Failed, Some(error.to_string()));
         let manifest = match self.server.registry.manifest(&self.work.place.repository, &Target::Digest(untag.digest.clone())).await {
             Ok(manifest) => manifest,
-            Err(error) if error.is_manifest_unknown() || (self.ghost && error.is_name_unknown()) => return Ok((DeletionResult::Absent, None)),
+            Err(error) if error.is_manifest_unknown() || (self.ghost && error.is_name_unknown()) => {
+                return Ok((DeletionResult::Absent, None));
+            }
             Err(error) => return Ok(failed(error)),
         };
         match look(Target::Tag(tag.clone())).await {

@@ -201,7 +201,9 @@ impl History {
     pub(crate) fn torn(&self) -> Option<String> {
         let first = self.torn.first()?;
         let lines = if let [_] = self.torn.as_slice() { "1 line is".to_owned() } else { format!("{} lines are", self.torn.len()) };
-        Some(format!("standard input: {lines} no JSON, the first is line {first}: a write was cut there; what it would have announced was not asked of the registry"))
+        Some(format!(
+            "standard input: {lines} no JSON, the first is line {first}: a write was cut there; what it would have announced was not asked of the registry"
+        ))
     }
 }
 
@@ -262,7 +264,8 @@ mod tests {
 
     #[test]
     fn what_was_put_back_is_as_if_nothing_had_been() {
-        let entry = of(&[line("a", "delete", "started", &["1"]), line("a", "delete", "deleted", &["1"]), line("a", "restore", "restored", &["1"])]);
+        let entry =
+            of(&[line("a", "delete", "started", &["1"]), line("a", "delete", "deleted", &["1"]), line("a", "restore", "restored", &["1"])]);
         assert_eq!((entry.step, entry.begun, entry.tags.len()), (Step::Nothing, false, 0));
         let entry = of(&[line("a", "delete", "started", &["1"]), line("a", "restore", "failed", &["1"])]);
         assert!(entry.begun, "and what could not be put back can be tried again");

@@ -14,9 +14,8 @@ pub(crate) fn by_inventory(work: &mut Work, inventory: &Inventory) {
     let uses = inventory.of_repository(&work.place.host, work.place.repository.as_str());
     // Where a tag and a digest stand together, the digest decides what is pulled; the tag is held too, as somebody relies on it.
     let user_of_tag = |tag: &Tag| uses.iter().find(|entry| entry.record.tag.as_deref() == Some(tag.as_str()));
-    let by_tags = |tags: &std::collections::BTreeSet<Tag>| {
-        tags.iter().find_map(|tag| user_of_tag(tag).map(|entry| in_use(entry, tag.as_str())))
-    };
+    let by_tags =
+        |tags: &std::collections::BTreeSet<Tag>| tags.iter().find_map(|tag| user_of_tag(tag).map(|entry| in_use(entry, tag.as_str())));
     let mut held = Vec::new();
     for (place, doomed) in work.deletes.iter_mut().enumerate() {
         let by_content = || {
@@ -54,7 +53,8 @@ fn in_use(entry: &UseEntry, what: &str) -> String {
 
 /// Holds the children and referrers of what is held, at any depth.
 pub(crate) fn spread(work: &mut Work, graph: &Graph) {
-    let mut open: Vec<usize> = (0..work.deletes.len()).filter(|place| work.deletes.get(*place).is_some_and(|doomed| doomed.held.is_some())).collect();
+    let mut open: Vec<usize> =
+        (0..work.deletes.len()).filter(|place| work.deletes.get(*place).is_some_and(|doomed| doomed.held.is_some())).collect();
     while let Some(place) = open.pop() {
         let why = work.deletes.get(place).map(|above| format!("it belongs to {}, which stays", above.digest.short()));
         for dependent in graph.edges(place).dependents() {
@@ -91,7 +91,8 @@ mod tests {
     }
 
     fn used(registry: &str, repository: &str, more: Value) -> Value {
-        let mut record = json!({"type":"use","image":"x","registry":registry,"repository":repository,"source":"prod","kind":"Deployment","name":"web"});
+        let mut record =
+            json!({"type":"use","image":"x","registry":registry,"repository":repository,"source":"prod","kind":"Deployment","name":"web"});
         record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         record
     }

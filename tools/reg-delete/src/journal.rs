@@ -53,7 +53,10 @@ pub(crate) fn check(journal: Option<&Path>, format: Option<Format>, purpose: Pur
     match journal {
         Some(path) => {
             if fs::metadata(path).is_ok_and(|metadata| is_null(&metadata)) {
-                anyhow::bail!("{} is the null device, and a journal that is thrown away cannot undo anything; give --journal a file or a folder", path.display());
+                anyhow::bail!(
+                    "{} is the null device, and a journal that is thrown away cannot undo anything; give --journal a file or a folder",
+                    path.display()
+                );
             }
         }
         None if io::stdout().is_terminal() => {
@@ -220,7 +223,10 @@ fn sync(file: &File) -> io::Result<()> {
 }
 
 fn explain(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("writing the journal {}: {error}; what it does not hold was not asked of the registry", path.display()))
+    io::Error::new(
+        error.kind(),
+        format!("writing the journal {}: {error}; what it does not hold was not asked of the registry", path.display()),
+    )
 }
 
 #[cfg(test)]

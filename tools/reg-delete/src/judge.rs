@@ -31,17 +31,23 @@ pub(crate) struct Terms {
 pub(crate) enum Refusal {
     #[error("the plan's trailer says that it is not complete: take the plan again")]
     Incomplete,
-    #[error("the plan counts {said} use records and only {came} came: without them it is not known what must be asked for; take it again, and let a filter thin out nothing but manifests")]
+    #[error(
+        "the plan counts {said} use records and only {came} came: without them it is not known what must be asked for; take it again, and let a filter thin out nothing but manifests"
+    )]
     Uses { said: u64, came: u64 },
     #[error("the plan counts {said} verdicts to {action} and {came} came: a plan may be thinned, not added to; take it again")]
     Added { action: &'static str, said: u64, came: u64 },
-    #[error("the plan was decided without an inventory of what is in use: give one to reg-select with --in-use FILE, or accept that with --without-in-use")]
+    #[error(
+        "the plan was decided without an inventory of what is in use: give one to reg-select with --in-use FILE, or accept that with --without-in-use"
+    )]
     Blind,
     #[error("{what} of the plan was written at {time}, more than 5 minutes in the future: set the clocks right and take the plan again")]
     Future { what: &'static str, time: DateTime<Utc> },
-    #[error("the plan's oldest {what} was taken {age} ago, and --max-plan-age is {most}: take the plan again, or give a fresh inventory with --in-use FILE, with which {fresh} are allowed")]
-    Stale { what: &'static str, age: Duration, most: Duration, fresh: Duration },
-    #[error("the plan deletes {deletes} of {listed} manifests, and {whose} allows {limit}: nothing was deleted; look at the plan, and if it is right, {way_out}")]
+    #[error("the plan's oldest {what} was taken {age} ago, and --max-plan-age is {most}: take the plan again{}", if *most < MAX_AGE_WITH_INVENTORY { ", or give a fresh inventory with --in-use FILE, with which 7d are allowed" } else { "" })]
+    Stale { what: &'static str, age: Duration, most: Duration },
+    #[error(
+        "the plan deletes {deletes} of {listed} manifests, and {whose} allows {limit}: nothing was deleted; look at the plan, and if it is right, {way_out}"
+    )]
     Limit { deletes: u64, listed: u64, whose: &'static str, limit: Limit, way_out: &'static str },
 }
 
@@ -111,7 +117,7 @@ fn is_of_now(section: &Section, terms: &Terms, now: DateTime<Utc>) -> Result<(),
     let oldest = listings.chain(inventories).chain(header).min_by_key(|(_, time)| *time);
     match oldest {
         Some((what, time)) if now - time > terms.max_age.delta() => {
-            Err(Refusal::Stale { what, age: Duration::of(now - time), most: terms.max_age, fresh: MAX_AGE_WITH_INVENTORY })
+            Err(Refusal::Stale { what, age: Duration::of(now - time), most: terms.max_age })
         }
         _ => Ok(()),
     }
@@ -184,9 +190,17 @@ mod tests {
             ("future inventory", but(|section| section.inputs[0].time = minutes(6)), "in the future"),
             ("future header", but(|section| section.written = minutes(6)), "in the future"),
             ("future decision", but(|section| section.now = Some(minutes(6))), "moment of decision"),
-            ("old listing", but(|section| section.totals.listings[0].time = minutes(-26 * 60 - 1)), "oldest listing was taken 1d2h1min ago"),
+            (
+                "old listing",
+                but(|section| section.totals.listings[0].time = minutes(-26 * 60 - 1)),
+                "oldest listing was taken 1d2h1min ago",
+            ),
             ("old inventory", but(|section| section.inputs[0].time = minutes(-26 * 60 - 1)), "--max-plan-age is 1d2h"),
-            ("its own limit", but(|section| section.limit = Some("39%".parse().unwrap())), "deletes 4 of 10 manifests, and its own --max-delete allows 39%"),
+            (
+                "its own limit",
+                but(|section| section.limit = Some("39%".parse().unwrap())),
+                "deletes 4 of 10 manifests, and its own --max-delete allows 39%",
+            ),
         ] {
             let error = judged(vec![section(), bad], &terms(), noon()).expect_err(name).to_string();
             assert!(error.contains(sentence), "{name}: {error}");

@@ -51,7 +51,8 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
         journal::check(args.journal.as_deref(), args.common.format, purpose)?;
     }
     // Before standard input is read for records, because a password may stand in its first line.
-    let settings = if args.yes || args.connection.password_stdin { args.connection.settings(args.registry()?.as_ref())? } else { Settings::default() };
+    let settings =
+        if args.yes || args.connection.password_stdin { args.connection.settings(args.registry()?.as_ref())? } else { Settings::default() };
     if args.undo {
         return undo(&args, context, &settings, now);
     }
@@ -67,7 +68,8 @@ type Task = (Vec<Work>, Names, Vec<Place>);
 
 /// The work of a plan that may be acted on.
 fn planned(args: &Args, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Task> {
-    let input = context.filter_input("a plan", "reg-list registry.example.com | reg-select --in-use in-use.jsonl --preset evict | reg-delete")?;
+    let input =
+        context.filter_input("a plan", "reg-list registry.example.com | reg-select --in-use in-use.jsonl --preset evict | reg-delete")?;
     let plan = Plan::read(input)?;
     let terms = Terms { max_age: max_age(args), max_delete: args.max_delete, without_in_use: args.inventories.without_in_use };
     judge::judge(&plan, &terms, now).map_err(|refusal| Refused(refusal.to_string()))?;
@@ -125,7 +127,8 @@ fn inventory(args: &Args, names: Names, named: &[Place], now: DateTime<Utc>) -> 
     if decides {
         let hosts: BTreeSet<&Host> = named.iter().map(|place| &place.host).collect();
         for host in hosts {
-            let of_path = |place: &Place| inventory.of_repository(&place.host, place.repository.as_str()).iter().any(Inventory::is_trusted_use);
+            let of_path =
+                |place: &Place| inventory.of_repository(&place.host, place.repository.as_str()).iter().any(Inventory::is_trusted_use);
             if !inventory.names_registry(host) && !named.iter().filter(|place| place.host == *host).any(of_path) {
                 return Err(Refused(Distrust::OtherRegistry { registry: host.to_string() }.to_string()).into());
             }
@@ -253,7 +256,8 @@ fn undo(args: &Args, context: &Context, settings: &Settings, now: DateTime<Utc>)
         context.say(format_args!("{wanted}: the journal shows nothing deleted by that name"));
     }
     let answered = if unanswered.is_empty() { Status::Done } else { Status::Partial };
-    let status = if args.yes { restore(args, context, settings, &restorations, now)? } else { show_restorations(context, &restorations, now)? };
+    let status =
+        if args.yes { restore(args, context, settings, &restorations, now)? } else { show_restorations(context, &restorations, now)? };
     Ok(status.and(answered))
 }
 
@@ -270,7 +274,13 @@ fn show_restorations(context: &Context, restorations: &[Restoration], now: DateT
     Ok(tally.status())
 }
 
-fn restore(args: &Args, context: &Context, settings: &Settings, restorations: &[Restoration], now: DateTime<Utc>) -> anyhow::Result<Status> {
+fn restore(
+    args: &Args,
+    context: &Context,
+    settings: &Settings,
+    restorations: &[Restoration],
+    now: DateTime<Utc>,
+) -> anyhow::Result<Status> {
     runtime()?.block_on(async {
         let servers = servers(restorations.iter().map(|restoration| &restoration.place), settings)?;
         let total = restorations.iter().map(|restoration| restoration.manifests.len()).sum();

@@ -361,7 +361,11 @@ mod tests {
             (vec![header(), manifest("a", &[], "delete")], true, "ends without the trailer"),
             (vec![manifest("a", &[], "delete"), trailer()], true, "jq -c"),
             (vec![higher], false, "schema 2"),
-            (vec![header(), manifest("a", &[], "archive"), trailer()], false, "line 2: is not the record it says it is: unknown variant `archive`"),
+            (
+                vec![header(), manifest("a", &[], "archive"), trailer()],
+                false,
+                "line 2: is not the record it says it is: unknown variant `archive`",
+            ),
             (vec![header(), bare, trailer()], false, "line 2: holds a manifest without a verdict: a listing is no plan; let reg-select"),
             (vec![header(), nowhere, trailer()], false, "line 2: names what cannot be: \"../etc\""),
             (vec![header(), tag, trailer()], false, "line 2: names what cannot be: \"a/b\""),

@@ -119,7 +119,11 @@ impl Repository<'_> {
                 Ok(true) => {
                     self.blobs.borrow_mut().insert(digest.clone());
                 }
-                Ok(false) => return Err(format!("its blob {digest} is gone: the registry's storage was collected; if that was by reg-gc, run reg-gc --undo before this")),
+                Ok(false) => {
+                    return Err(format!(
+                        "its blob {digest} is gone: the registry's storage was collected; if that was by reg-gc, run reg-gc --undo before this"
+                    ));
+                }
                 Err(error) => return Err(format!("whether its blob {} is there is not known: {error}", digest.short())),
             }
         }
@@ -145,12 +149,16 @@ impl Repository<'_> {
         let media_type = lost.media_type.as_deref().unwrap_or(MEDIA_TYPE);
         let by_digest = Target::Digest(lost.digest.clone());
         if !there {
-            write::put_manifest(self.registry, repository, &by_digest, media_type, &content.bytes).await.map_err(|error| error.to_string())?;
+            write::put_manifest(self.registry, repository, &by_digest, media_type, &content.bytes)
+                .await
+                .map_err(|error| error.to_string())?;
             let good = self.is_there(lost, content).await.map_err(|error| error.to_string())?;
             if !good {
-                return Err("the registry took the manifest and does not have it: its cache remembers blobs that its collector took; restart it, \
+                return Err(
+                    "the registry took the manifest and does not have it: its cache remembers blobs that its collector took; restart it, \
                             or empty its cache, and run --undo again"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
         }
         for tag in tags {

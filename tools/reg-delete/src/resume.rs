@@ -26,7 +26,8 @@ pub(crate) fn unfinished(history: &History) -> (Vec<Work>, Option<DateTime<Utc>>
         })
     };
     for (entry, deletes) in history.entries.iter().zip(unfinished_deletions(history)) {
-        let untags: Vec<_> = entry.untags.iter().filter(|(_, step)| matches!(step, Step::Started | Step::Failed)).map(|(tag, _)| tag.clone()).collect();
+        let untags: Vec<_> =
+            entry.untags.iter().filter(|(_, step)| matches!(step, Step::Started | Step::Failed)).map(|(tag, _)| tag.clone()).collect();
         if !deletes && untags.is_empty() {
             continue;
         }
@@ -49,15 +50,17 @@ pub(crate) fn unfinished(history: &History) -> (Vec<Work>, Option<DateTime<Utc>>
 
 /// The deletions that were begun and have no good result, and those that were to go with one that was begun, at any depth.
 fn unfinished_deletions(history: &History) -> Vec<bool> {
-    let mut unfinished: Vec<bool> = history.entries.iter().map(|entry| entry.step == Step::Started || (entry.step == Step::Failed && entry.begun)).collect();
+    let mut unfinished: Vec<bool> =
+        history.entries.iter().map(|entry| entry.step == Step::Started || (entry.step == Step::Failed && entry.begun)).collect();
     loop {
         let goes = |place: &Place, digest: &Digest| {
-            history.index(place, digest).is_some_and(|index| unfinished.get(index) == Some(&true) || history.entries.get(index).is_some_and(|entry| entry.begun))
+            history
+                .index(place, digest)
+                .is_some_and(|index| unfinished.get(index) == Some(&true) || history.entries.get(index).is_some_and(|entry| entry.begun))
         };
         let lost_its_index = |entry: &Entry| entry.parents.iter().chain(&entry.subjects).any(|above| goes(&entry.place, above));
-        let is_new = |(entry, known): &(&Entry, &bool)| {
-            !**known && matches!(entry.step, Step::Planned | Step::Failed) && lost_its_index(entry)
-        };
+        let is_new =
+            |(entry, known): &(&Entry, &bool)| !**known && matches!(entry.step, Step::Planned | Step::Failed) && lost_its_index(entry);
         let found: Vec<usize> =
             history.entries.iter().zip(&unfinished).enumerate().filter(|(_, pair)| is_new(pair)).map(|(index, _)| index).collect();
         if found.is_empty() {
@@ -75,7 +78,9 @@ fn doomed(entry: &Entry) -> Doomed {
     let content = content(entry);
     let subject = content.as_ref().and_then(|content| content.subject.clone());
     let mut subjects = entry.subjects.clone();
-    subjects.extend(subject.into_iter().chain(entry.tags.iter().filter_map(common::reference::Tag::subject)).filter(|subject| *subject != entry.digest));
+    subjects.extend(
+        subject.into_iter().chain(entry.tags.iter().filter_map(common::reference::Tag::subject)).filter(|subject| *subject != entry.digest),
+    );
     let children: Vec<Digest> = content.iter().flat_map(|content| &content.children).map(|child| child.digest.clone()).collect();
     Doomed {
         digest: entry.digest.clone(),

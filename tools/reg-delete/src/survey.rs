@@ -51,7 +51,10 @@ pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jo
         if let Some(head) = head
             && !goes.contains(&head.digest)
         {
-            roots.push(Root { why: format!("{}, which the tag {tag} names and the plan does not take, names it", head.digest.short()), head });
+            roots.push(Root {
+                why: format!("{}, which the tag {tag} names and the plan does not take, names it", head.digest.short()),
+                head,
+            });
         }
     }
     let used: Vec<(&Asked, Option<Head>)> = stream::iter(asked)

@@ -63,7 +63,8 @@ impl Tally {
 
     /// What is told of a dry run.
     pub(crate) fn dry_run(&self) -> String {
-        let mut text = format!("dry run: {} would go, nothing was asked of any registry; add --yes to do it\n", count(self.totals.planned, "item"));
+        let mut text =
+            format!("dry run: {} would go, nothing was asked of any registry; add --yes to do it\n", count(self.totals.planned, "item"));
         tell(&mut text, "would be skipped", &self.skipped);
         text
     }
@@ -75,7 +76,9 @@ impl Tally {
         tell(&mut text, "skipped", &self.skipped);
         tell(&mut text, "failed", &self.failed);
         if deleted + untagged + absent > 0 {
-            text.push_str("disk space comes back when the registry's storage is collected: reg-gc, or the registry's own garbage-collect\n");
+            text.push_str(
+                "disk space comes back when the registry's storage is collected: reg-gc, or the registry's own garbage-collect\n",
+            );
             text.push_str("can be undone until then: reg-delete --undo --yes < the journal of this run\n");
         }
         text

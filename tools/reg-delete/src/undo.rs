@@ -103,10 +103,13 @@ pub(crate) fn wanted(history: &History, wanted: &[Wanted]) -> (Vec<Restoration>,
     let mut places: Vec<Place> = Vec::new();
     let mut by_place: HashMap<Place, Vec<Lost>> = HashMap::new();
     for lost in history.entries.iter().filter_map(lost) {
-        by_place.entry(lost.place.clone()).or_insert_with_key(|place| {
-            places.push(place.clone());
-            Vec::new()
-        }).push(lost);
+        by_place
+            .entry(lost.place.clone())
+            .or_insert_with_key(|place| {
+                places.push(place.clone());
+                Vec::new()
+            })
+            .push(lost);
     }
     let answered = |wanted: &Wanted| by_place.values().flatten().any(|lost| wanted.is(lost));
     let unanswered = wanted.iter().filter(|wanted| !answered(wanted)).cloned().collect();
@@ -122,14 +125,24 @@ pub(crate) fn wanted(history: &History, wanted: &[Wanted]) -> (Vec<Restoration>,
 }
 
 fn lost(entry: &Entry) -> Option<Lost> {
-    let mut tags: BTreeSet<Tag> =
-        entry.untags.iter().filter(|(_, step)| matches!(step, Step::Started | Step::Gone | Step::Failed)).map(|(tag, _)| tag.clone()).collect();
+    let mut tags: BTreeSet<Tag> = entry
+        .untags
+        .iter()
+        .filter(|(_, step)| matches!(step, Step::Started | Step::Gone | Step::Failed))
+        .map(|(tag, _)| tag.clone())
+        .collect();
     if entry.begun {
         tags.extend(entry.tags.iter().cloned());
     } else if tags.is_empty() {
         return None;
     }
-    Some(Lost { place: entry.place.clone(), digest: entry.digest.clone(), tags, media_type: entry.media_type.clone(), content: content(entry) })
+    Some(Lost {
+        place: entry.place.clone(),
+        digest: entry.digest.clone(),
+        tags,
+        media_type: entry.media_type.clone(),
+        content: content(entry),
+    })
 }
 
 fn content(entry: &Entry) -> Result<Content, String> {
@@ -204,13 +217,16 @@ fn chosen(all: Vec<Lost>, wanted: &[Wanted]) -> Vec<Lost> {
 
 /// The lines of a keep list without which the next run takes these again: what belongs to another follows it.
 pub(crate) fn keep_lines(restored: &[&Lost]) -> Vec<String> {
-    let named: HashSet<(&Place, &Digest)> =
-        restored.iter().flat_map(|lost| lost.content.iter().flat_map(|content| &content.children).map(|child| (&lost.place, child))).collect();
+    let named: HashSet<(&Place, &Digest)> = restored
+        .iter()
+        .flat_map(|lost| lost.content.iter().flat_map(|content| &content.children).map(|child| (&lost.place, child)))
+        .collect();
     let there: HashSet<(&Place, &Digest)> = restored.iter().map(|lost| (&lost.place, &lost.digest)).collect();
     let mut lines = Vec::new();
     for lost in restored {
         let place = &lost.place;
-        let tags: Vec<&Tag> = lost.tags.iter().filter(|tag| !tag.subject().is_some_and(|subject| there.contains(&(place, &subject)))).collect();
+        let tags: Vec<&Tag> =
+            lost.tags.iter().filter(|tag| !tag.subject().is_some_and(|subject| there.contains(&(place, &subject)))).collect();
         let follows = named.contains(&(place, &lost.digest))
             || lost.tags.iter().filter_map(Tag::subject).any(|subject| there.contains(&(place, &subject)))
             || lost.content.as_ref().is_ok_and(|content| content.subject.as_ref().is_some_and(|subject| there.contains(&(place, subject))));
@@ -239,7 +255,9 @@ mod tests {
 
     fn image(name: &str, subject: Option<&[u8]>) -> Vec<u8> {
         let subject = subject.map(|subject| json!({"digest":Digest::of(subject),"size":1,"mediaType":"m"}));
-        json!({"schemaVersion":2,"config":{"mediaType":"c","digest":Digest::of(name.as_bytes()),"size":1},"layers":[],"subject":subject}).to_string().into_bytes()
+        json!({"schemaVersion":2,"config":{"mediaType":"c","digest":Digest::of(name.as_bytes()),"size":1},"layers":[],"subject":subject})
+            .to_string()
+            .into_bytes()
     }
 
     fn deleted(bytes: &[u8], tags: &[&str]) -> String {
