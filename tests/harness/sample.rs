@@ -49,11 +49,8 @@ fn web(client: &Client) {
             built("amd64").tag(tag).push_by(client, "shop/web");
             continue;
         }
-        let index = Index::new()
-            .child("linux/amd64", built("amd64"))
-            .child("linux/arm64", built("arm64"))
-            .attestation_for("linux/amd64")
-            .tag(tag);
+        let index =
+            Index::new().child("linux/amd64", built("amd64")).child("linux/arm64", built("arm64")).attestation_for("linux/amd64").tag(tag);
         let index = if tag == "v9" { index.tag("latest") } else { index };
         let pushed = index.push_by(client, "shop/web");
         Signature::cosign(&pushed).push_by(client, "shop/web");
