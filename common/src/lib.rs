@@ -4,7 +4,7 @@
 //!
 //! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
-//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`], [`graph`],
+//! - Pure, without input, output, clock or environment: [`digest`], [`mod@reference`], [`duration`], [`pattern`], [`graph`],
 //!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching).
 //! - `registry`: the HTTP client, behind the feature of that name, so that tools which open no socket build without it.
 

@@ -1,7 +1,7 @@
 //! Where user names and passwords come from: flags and environment for the one registry they are bound to, else the files and
 //! helpers of docker and podman, in podman's order, until one has credentials.
 //!
-//! [`file`] reads what files say, [`helper`] asks the programs that they name. Nothing here prints what it found.
+//! [`mod@file`] reads what files say, [`helper`] asks the programs that they name. Nothing here prints what it found.
 
 mod file;
 mod helper;
