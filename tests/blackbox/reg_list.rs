@@ -412,6 +412,18 @@ fn people_get_a_table_and_a_summary() {
         .stdout_has("v1");
     ran.stderr_has("reg-list: ").stderr_has("1 repository, 1 tag, 1 manifest");
     list(&registry).arg("--quiet").run().succeeds().stderr_lacks("reg-list");
+    // Progress is for a terminal alone, and so is the table where nothing else was said.
+    let terminal = list(&registry).in_terminal().run().succeeds().stdout_has("REPOSITORY").stdout_has("1 repository, 1 tag, 1 manifest");
+    assert!(!terminal.stdout().contains("\"type\""), "{terminal}");
+    let proxy = Proxy::before(&registry);
+    let gate = proxy.hold_before(|request| request.path().ends_with("/manifests/v1"));
+    let mut running = Tool::new("reg-list").arg(proxy.host()).env("TERM", "xterm").in_terminal().spawn();
+    gate.wait();
+    gate.open();
+    running.close_stdin();
+    let progress = running.wait().succeeds().stdout();
+    assert!(progress.contains("requests"), "{progress:?}");
+    Tool::new("reg-list").arg("-").in_terminal().run().status(2).stdout_has("which is a terminal; for example");
     let help = Tool::new("reg-list").arg("--help").run().succeeds().stdout();
     assert!(help.find("Examples:") < help.find("Usage:"), "{help}");
     Tool::new("reg-list").args(["--generate", "man"]).run().succeeds().stdout_has(".TH reg-list");

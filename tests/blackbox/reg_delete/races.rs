@@ -35,6 +35,10 @@ fn an_own_tag_that_moved_on_makes_the_plan_out_of_date_and_one_that_is_gone_does
     assert_eq!(result(&ran, &moved)["result"], "skipped");
     assert!(result(&ran, &moved)["why"].as_str().unwrap().contains("its tag 1.0 names"));
     assert_eq!(result(&ran, &gone)["result"], "deleted");
+    // What somebody else took away is not this run's to put back.
+    undo(ran.stdout()).run().succeeds();
+    let tags = registry.client().tags("team/app");
+    assert!(tags.contains(&"2".to_owned()) && !registry.client().has("team/app", "2.0"), "{tags:?}");
     assert_eq!(registry.client().head("team/app", "1.0").digest(), new.digest);
 }
 

@@ -168,3 +168,28 @@ fn journals_without_headers_are_read_and_what_is_not_understood_is_not() {
     assert!(scene.all().iter().all(|pushed| !is_there(&scene.registry, pushed)));
     resume("").run().succeeds();
 }
+
+#[test]
+fn killed_before_the_request_it_is_done_when_it_is_resumed() {
+    let scene = Scene::new();
+    let journal = carry_out(&scene.plan()).run().succeeds().stdout();
+    undo(journal.clone()).run().succeeds();
+    // All that a run has written that ended after its first announcement.
+    let announced = journal.find("\"started\"").and_then(|begun| journal[begun..].find('\n').map(|end| begun + end));
+    let cut = &journal[..announced.unwrap()];
+    let ran = resume(cut).run().succeeds();
+    assert_eq!(result(&ran, &scene.index)["result"], "deleted");
+    assert!(scene.all().iter().all(|pushed| !is_there(&scene.registry, pushed)));
+}
+
+#[test]
+fn a_fresh_inventory_holds_when_it_is_resumed() {
+    let scene = Scene::new();
+    let journal = scene.killed_in_between(Running::kill9);
+    let child = &scene.index.children[0];
+    let fresh = Inventory::of("prod").runs(scene.proxy.host(), "team/app", "x", &child.digest).uses_ten_others().write();
+    let ran = resume(journal).arg("--in-use").arg(fresh.path()).run().succeeds();
+    // As in a plan, the family stays together.
+    assert!(scene.all().iter().all(|pushed| result(&ran, pushed)["result"] == "skipped"));
+    assert!(is_there(&scene.registry, child));
+}

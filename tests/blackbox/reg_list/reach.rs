@@ -123,6 +123,9 @@ fn a_registry_without_a_catalog() {
         let ran = Tool::new("reg-list").arg(format!("{}/team/app", proxy.host())).run().succeeds().stderr_has("shows no catalog");
         assert_eq!(values(&ran, "repository", "repository"), ["team/app"], "{status}");
         assert_eq!(ran.records_of("manifest").len(), 1);
+        let ran = Tool::new("reg-list").arg(format!("{}/team", proxy.host())).run().succeeds();
+        assert_eq!(ran.the("repository")["tagCount"], 0);
+        ran.stderr_has("/team: the registry knows no such repository");
         let ran = Tool::new("reg-list").arg("-").stdin(format!("{}/team/app/below\n", proxy.host())).run().succeeds();
         assert_eq!(values(&ran, "repository", "repository"), ["team/app/below"]);
     }

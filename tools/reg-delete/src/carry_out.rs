@@ -55,26 +55,22 @@ impl Run<'_> {
     /// # Errors
     /// A journal that cannot be written.
     pub(crate) async fn carry_out(&self, server: &Server, mut work: Work) -> io::Result<()> {
+        if work.deletes.iter().all(|doomed| doomed.held.is_some()) && work.untags.iter().all(|untag| untag.held.is_some()) {
+            return self.fail_all(&work, "");
+        }
         let registry = &server.registry;
         let asked = self.asked(&work);
-        let ghost = match survey(registry, &work, &asked, self.jobs).await {
-            Ok(survey) => {
-                for doomed in &mut work.deletes {
-                    if let Some(why) = survey.held.get(&doomed.digest) {
-                        doomed.held.get_or_insert_with(|| why.clone());
-                    }
-                }
-                survey.ghost
-            }
+        let survey = match survey(registry, &work, &asked, self.jobs).await {
+            Ok(survey) => survey,
             Err(error) => return self.fail_all(&work, &format!("{error:#}")),
         };
         let graph = work.graph();
-        hold::spread(&mut work, &graph);
+        hold::by_survey(&mut work, &graph, &survey);
         if work.deletes.iter().any(|doomed| doomed.held.is_none()) {
             let mut journal = self.journal.borrow_mut();
             work.uses.iter().try_for_each(|record| journal.note(record))?;
         }
-        let deletion = Repository { run: self, server, work: &work, graph: &graph, ghost, announced: RefCell::default() };
+        let deletion = Repository { run: self, server, work: &work, graph: &graph, ghost: survey.ghost, announced: RefCell::default() };
         for (place, doomed) in work.deletes.iter().enumerate() {
             let (result, why) = match &doomed.held {
                 Some(why) => (DeletionResult::Skipped, Some(why.clone())),
@@ -102,7 +98,7 @@ impl Run<'_> {
         passed_on.chain(fresh).filter(|asked| seen.insert(asked.digest.clone())).collect()
     }
 
-    /// Writes that nothing was done in a repository.
+    /// Writes that nothing was done in a repository: what is held is skipped, the rest failed.
     fn fail_all(&self, work: &Work, why: &str) -> io::Result<()> {
         let outcome = |held: &Option<String>| match held {
             Some(why) => (DeletionResult::Skipped, why.clone()),
@@ -139,16 +135,18 @@ struct Repository<'a> {
 
 impl Repository<'_> {
     async fn delete(&self, place: usize, doomed: &Doomed) -> io::Result<Outcome> {
-        let manifest = match self.ready(doomed).await {
-            Ok(manifest) => manifest,
+        let (manifest, tags) = match self.ready(doomed).await {
+            Ok(ready) => ready,
             Err(outcome) => return Ok(outcome),
         };
         self.announce(place)?;
         let mut started = doomed.record(&self.work.place, DeletionResult::Started, None);
+        // A tag that somebody else took away is not to come back with an undo.
+        started.tags = tags.iter().map(Tag::to_string).collect();
         fill(&mut started, &manifest);
         self.run.journal.borrow_mut().started(started)?;
         let answer = match self.request(&Target::Digest(doomed.digest.clone())).await {
-            Err(error) if wants_tags_first(&error) && !doomed.tags.is_empty() => match self.delete_tags(&doomed.tags).await {
+            Err(error) if wants_tags_first(&error) && !tags.is_empty() => match self.delete_tags(&tags).await {
                 Ok(()) => self.request(&Target::Digest(doomed.digest.clone())).await,
                 Err(error) => Err(error),
             },
@@ -162,8 +160,8 @@ impl Repository<'_> {
         })
     }
 
-    /// Asks for the last time whether a manifest may go, and for its bytes; or says why it does not go.
-    async fn ready(&self, doomed: &Doomed) -> Result<Manifest, Outcome> {
+    /// Asks for the last time whether a manifest may go, and for its bytes and the tags that go with it; or says why it does not go.
+    async fn ready(&self, doomed: &Doomed) -> Result<(Manifest, BTreeSet<Tag>), Outcome> {
         let failed = |error: Error| (DeletionResult::Failed, Some(error.to_string()));
         let target = Target::Digest(doomed.digest.clone());
         let manifest = match self.server.registry.manifest(&self.work.place.repository, &target).await {
@@ -177,10 +175,17 @@ impl Repository<'_> {
             let why = "it is a signed schema 1 manifest, whose digest leaves its signatures out: it could not be put back byte for byte";
             return Err((DeletionResult::Skipped, Some(why.to_owned())));
         }
-        // The plan names its subjects, and its own bytes name one.
+        // The plan names its subjects; its own bytes name one, and so may its tags.
         let subject = Content::parse(&manifest.bytes, Some(&manifest.media_type)).ok().and_then(|content| content.subject);
-        let above: BTreeSet<&Digest> =
-            doomed.parents.iter().chain(&doomed.subjects).chain(&subject).filter(|above| **above != doomed.digest).collect();
+        let by_tags: Vec<Digest> = doomed.tags.iter().filter_map(Tag::subject).collect();
+        let above: BTreeSet<&Digest> = doomed
+            .parents
+            .iter()
+            .chain(&doomed.subjects)
+            .chain(&subject)
+            .chain(&by_tags)
+            .filter(|above| **above != doomed.digest)
+            .collect();
         for digest in above {
             // Even one that this run has just deleted is asked for: who pushes it again at this moment needs what it names.
             match look(&self.server.registry, &self.work.place, &Target::Digest(digest.clone()), self.ghost).await {
@@ -189,17 +194,21 @@ impl Repository<'_> {
                 Err(error) => return Err(failed(error)),
             }
         }
+        let mut there = BTreeSet::new();
         let mut tags = stream::iter(&doomed.tags)
             .map(|tag| async move { (tag, look(&self.server.registry, &self.work.place, &Target::Tag(tag.clone()), self.ghost).await) })
             .buffered(self.run.jobs);
         while let Some((tag, now)) = tags.next().await {
             match now {
                 Ok(Some(head)) if head.digest != doomed.digest => return Err((DeletionResult::Skipped, Some(moved(tag, &head.digest)))),
-                Ok(_) => {}
+                Ok(Some(_)) => {
+                    there.insert(tag.clone());
+                }
+                Ok(None) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
-        Ok(manifest)
+        Ok((manifest, there))
     }
 
     /// Writes a `planned` line for each manifest that goes with this one: without its index it is in no listing, so only the journal

@@ -36,8 +36,10 @@ pub(crate) struct Entry {
     pub(crate) step: Step,
     /// The request may have been sent, and nothing has been put back since.
     pub(crate) begun: bool,
-    /// The tags that went with it.
+    /// The tags that may go with it.
     pub(crate) tags: BTreeSet<Tag>,
+    /// Those that named it when it went.
+    pub(crate) lost: BTreeSet<Tag>,
     /// The tags that were taken from it alone.
     pub(crate) untags: BTreeMap<Tag, Step>,
     pub(crate) media_type: Option<String>,
@@ -134,6 +136,9 @@ impl History {
         };
         match record.action {
             DeletionAction::Delete => {
+                if record.result == DeletionResult::Started {
+                    entry.lost.extend(tags.iter().cloned());
+                }
                 if matches!(record.result, DeletionResult::Planned | DeletionResult::Started) {
                     entry.tags.extend(tags);
                     entry.why = record.why.unwrap_or_default();
@@ -164,6 +169,7 @@ impl History {
                 entry.step = Step::Nothing;
                 entry.begun = false;
                 entry.tags.clear();
+                entry.lost.clear();
                 entry.untags.retain(|tag, _| !tags.contains(tag));
             }
             DeletionAction::Restore => {}
@@ -179,6 +185,7 @@ impl History {
                 step: Step::Nothing,
                 begun: false,
                 tags: BTreeSet::new(),
+                lost: BTreeSet::new(),
                 untags: BTreeMap::new(),
                 media_type: None,
                 data: None,

@@ -7,6 +7,7 @@ use common::graph::Graph;
 use common::inventory::{Inventory, UseEntry};
 use common::reference::Tag;
 
+use crate::survey::Survey;
 use crate::work::Work;
 
 /// Holds what an inventory says is in use, and the indexes of that.
@@ -19,7 +20,8 @@ pub(crate) fn by_inventory(work: &mut Work, inventory: &Inventory) {
     let mut held = Vec::new();
     for (place, doomed) in work.deletes.iter_mut().enumerate() {
         let by_content = || {
-            let mut content = std::iter::once(&doomed.digest).chain(&doomed.config);
+            // An index names its children even where a filter took their records out of the plan.
+            let mut content = std::iter::once(&doomed.digest).chain(&doomed.config).chain(&doomed.children);
             content.find_map(|digest| inventory.of_content(digest).next().map(|entry| in_use(entry, &digest.short())))
         };
         if let Some(why) = by_tags(&doomed.tags).or_else(by_content) {
@@ -33,18 +35,42 @@ pub(crate) fn by_inventory(work: &mut Work, inventory: &Inventory) {
         }
     }
     let graph = work.graph();
-    while let Some(place) = held.pop() {
-        let why = work.deletes.get(place).map(|child| format!("its child {} is in use now", child.digest.short()));
+    raise(work, &graph, held);
+    spread(work, &graph);
+}
+
+/// Holds what the registry says must stay.
+pub(crate) fn by_survey(work: &mut Work, graph: &Graph, survey: &Survey) {
+    let mut used = Vec::new();
+    for (place, doomed) in work.deletes.iter_mut().enumerate() {
+        if let Some(why) = survey.held.get(&doomed.digest) {
+            doomed.held.get_or_insert_with(|| why.clone());
+        }
+        if let Some(child) = doomed.children.iter().find(|child| survey.used.contains(*child)) {
+            doomed.held.get_or_insert_with(|| format!("its child {} is in use", child.short()));
+            used.push(place);
+        }
+        if survey.used.contains(&doomed.digest) {
+            used.push(place);
+        }
+    }
+    raise(work, graph, used);
+    spread(work, graph);
+}
+
+/// Holds the indexes of what is in use, at any depth. `used` are places in the graph.
+fn raise(work: &mut Work, graph: &Graph, mut used: Vec<usize>) {
+    while let Some(place) = used.pop() {
+        let why = work.deletes.get(place).map(|child| format!("its child {} is in use", child.digest.short()));
         for parent in &graph.edges(place).parents {
             if let Some(doomed) = work.deletes.get_mut(*parent)
                 && doomed.held.is_none()
             {
                 doomed.held.clone_from(&why);
-                held.push(*parent);
+                used.push(*parent);
             }
         }
     }
-    spread(work, &graph);
 }
 
 fn in_use(entry: &UseEntry, what: &str) -> String {
@@ -52,7 +78,7 @@ fn in_use(entry: &UseEntry, what: &str) -> String {
 }
 
 /// Holds the children and referrers of what is held, at any depth.
-pub(crate) fn spread(work: &mut Work, graph: &Graph) {
+fn spread(work: &mut Work, graph: &Graph) {
     let mut open: Vec<usize> =
         (0..work.deletes.len()).filter(|place| work.deletes.get(*place).is_some_and(|doomed| doomed.held.is_some())).collect();
     while let Some(place) = open.pop() {
@@ -118,6 +144,24 @@ mod tests {
         ] {
             assert_eq!(held(vec![doomed("image").tagged("1").with_config("config"), doomed("other")], &[record]), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_used_by_digest_and_is_there_holds_its_index() {
+        let mut work = work(vec![doomed("index"), doomed("inner").of("index"), doomed("sibling").of("index"), doomed("other")]);
+        work.deletes[1].children.push(digest("used"));
+        let survey = Survey { used: [digest("used")].into(), ..Survey::default() };
+        let graph = work.graph();
+        by_survey(&mut work, &graph, &survey);
+        let held: Vec<bool> = work.deletes.iter().map(|doomed| doomed.held.is_some()).collect();
+        assert_eq!(held, [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_child_that_did_not_come_holds_its_index() {
+        let mut index = doomed("index");
+        index.children.push(digest("filtered"));
+        assert_eq!(held(vec![index, doomed("other")], &[used("x", "y", json!({"runningDigest":digest("filtered")}))]), [0]);
     }
 
     #[test]

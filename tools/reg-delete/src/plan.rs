@@ -142,8 +142,10 @@ impl Reading {
             }
             jsonl::Place::Within(Kind::Repository) => {
                 let record: Repository = line.parse()?;
-                let place = place(line, &record.registry, &record.repository)?;
-                self.work(place);
+                // What can be no name is in no plan, and need not stop one.
+                if let Ok(place) = place(line, &record.registry, &record.repository) {
+                    self.work(place);
+                }
             }
             jsonl::Place::Within(_) => {}
         }

@@ -27,6 +27,8 @@ pub(crate) struct Asked {
 pub(crate) struct Survey {
     /// What must stay, and why.
     pub(crate) held: HashMap<Digest, String>,
+    /// What is used by digest and is there: indexes that name it stay, too.
+    pub(crate) used: HashSet<Digest>,
     /// The registry knows nothing of the repository but perhaps the name.
     pub(crate) ghost: bool,
 }
@@ -44,7 +46,7 @@ pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jo
         .buffer_unordered(jobs)
         .try_collect()
         .await?;
-    let mut survey = Survey { held: by_tags(work, &tags), ghost: list.ghost };
+    let mut survey = Survey { held: by_tags(work, &tags), used: HashSet::new(), ghost: list.ghost };
     let mut roots: Vec<Root> = Vec::new();
     let goes: HashSet<&Digest> = work.deletes.iter().map(|doomed| &doomed.digest).collect();
     for (tag, head) in tags {
@@ -67,6 +69,7 @@ pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jo
         .await?;
     for (asked, head) in used {
         if let Some(head) = head {
+            survey.used.insert(head.digest.clone());
             survey.held.entry(head.digest.clone()).or_insert_with(|| format!("in use by its digest: {}", asked.user));
             roots.push(Root { why: format!("{}, which {} uses by digest, names it", head.digest.short(), asked.user), head });
         }

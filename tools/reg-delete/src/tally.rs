@@ -75,7 +75,7 @@ impl Tally {
         let mut text = format!("deleted {deleted}, untagged {untagged}, absent {absent}, skipped {skipped}, failed {failed}\n");
         tell(&mut text, "skipped", &self.skipped);
         tell(&mut text, "failed", &self.failed);
-        if deleted + untagged + absent > 0 {
+        if deleted + untagged > 0 {
             text.push_str(
                 "disk space comes back when the registry's storage is collected: reg-gc, or the registry's own garbage-collect\n",
             );

@@ -132,7 +132,7 @@ fn lost(entry: &Entry) -> Option<Lost> {
         .map(|(tag, _)| tag.clone())
         .collect();
     if entry.begun {
-        tags.extend(entry.tags.iter().cloned());
+        tags.extend(entry.lost.iter().cloned());
     } else if tags.is_empty() {
         return None;
     }
