@@ -459,6 +459,29 @@ fn a_registry_with_passwords_and_one_with_tls_are_reached_all_the_way() {
 }
 
 #[test]
+fn a_scheduled_job_says_by_variables_which_registry_it_means() {
+    let shop = Shop::on(Registry::with().htpasswd("me", "secret").start());
+    let before = shop.references();
+    let job = |script: &str| {
+        let job = shop.shell(script).env("REG_REGISTRY", &shop.host).env("REG_USER", "me").env("REG_PASSWORD", "secret");
+        job.run().succeeds().stderr_lacks("secret")
+    };
+    let script = "k8s-images -f overlays/prod --name prod > in-use.jsonl
+        LIST | reg-select --in-use in-use.jsonl --require-source prod --preset evict --max-delete 60% > plan.jsonl
+        reg-delete --yes --journal journal.jsonl < plan.jsonl > results.jsonl";
+    // A registry without a catalog has its repositories named.
+    job(&script.replace("LIST", "echo 127.0.0.1:5000/shop/web | reg-list -"));
+    let mut expected = expected_to_go(&before);
+    expected.retain(|reference| reference.starts_with("shop/web:"));
+    assert_eq!(tags_gone(&before, &shop.references()), expected);
+    job(&script.replace("LIST", "reg-list"));
+    assert_eq!(tags_gone(&before, &shop.references()), expected_to_go(&before));
+    // One journal holds both runs.
+    job("reg-delete --undo --yes < journal.jsonl > undo.jsonl");
+    assert_eq!(shop.references(), before);
+}
+
+#[test]
 fn a_registry_with_a_token_server_is_reached_all_the_way() {
     let tokens = TokenServer::start().require_credentials("me", "secret");
     let shop = Shop::on(Registry::with().token_auth(&tokens).start());
