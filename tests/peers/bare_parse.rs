@@ -66,10 +66,10 @@ impl Record<'_> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut input = BufReader::with_capacity(1 << 20, io::stdin().lock());
-    let mut line = Vec::new();
+    let mut line = String::new();
     let (mut manifests, mut sum) = (0_u64, 0_u64);
-    while input.read_until(b'\n', &mut line)? > 0 {
-        let record: Record<'_> = serde_json::from_slice(&line)?;
+    while input.read_line(&mut line)? > 0 {
+        let record: Record<'_> = serde_json::from_str(&line)?;
         manifests += u64::from(record.kind == "manifest");
         sum = sum.wrapping_add(record.sum());
         line.clear();

@@ -136,6 +136,7 @@ pub fn read<R: BufRead>(input: R, ungrouped: bool, mut on_event: impl FnMut(Even
     let mut sections = Sections::default();
     let mut open = Gathered::default();
     let mut all = Ungrouped::default();
+    let mut rest = String::new();
     let mut closed: HashSet<(String, String)> = HashSet::new();
     while let Some(line) = reader.next_line()? {
         match sections.place(&line).map_err(with_way_out)? {
@@ -144,7 +145,7 @@ pub fn read<R: BufRead>(input: R, ungrouped: bool, mut on_event: impl FnMut(Even
                 on_event(Event::Header(header))?;
             }
             Place::Within(Kind::Manifest) => {
-                let manifest: ManifestLine<'_> = line.parse()?;
+                let manifest = ManifestLine::read(&line, &mut rest)?;
                 let gathered = if ungrouped {
                     all.repository(&manifest.registry, &manifest.repository)
                 } else {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args; //    the command line, and the policy that it asks for
+mod blobs; //   what a manifest record says of its blobs, read fast
 mod decide; //  the verdicts: no input, no output, no clock
 mod entry; //   one manifest of a listing
 mod explain; // the verdicts in words
