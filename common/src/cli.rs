@@ -13,6 +13,8 @@ mod flags;
 mod inventories;
 mod output;
 mod progress;
+#[cfg(feature = "registry")]
+mod settings;
 
 use std::ffi::OsString;
 use std::fmt;

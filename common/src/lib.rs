@@ -4,8 +4,9 @@
 //!
 //! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
-//! - Pure, without input, output, clock or environment: [`digest`], [`reference`], [`duration`], [`pattern`], [`graph`],
-//!   [`inventory`] (trust, names, matching).
+//! - Pure, without input, output, clock or environment: [`digest`], [`mod@reference`], [`duration`], [`pattern`], [`graph`],
+//!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching).
+//! - `registry`: the HTTP client, behind the feature of that name, so that tools which open no socket build without it.
 
 pub mod cli;
 pub mod digest;
@@ -13,6 +14,7 @@ pub mod duration;
 pub mod graph;
 pub mod inventory;
 pub mod jsonl;
+pub mod manifest;
 pub mod pattern;
 pub mod record;
 pub mod reference;

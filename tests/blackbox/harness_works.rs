@@ -350,6 +350,9 @@ fn a_tool_runs_in_a_clean_environment() {
     let ran = ran.status(3).stderr_has("oops").stderr_lacks("in");
     assert!(ran.stdout().contains("SEEN=yes") && ran.stdout().ends_with("in\n"), "{ran}");
     assert!(!ran.stdout().contains("CARGO"), "{ran}");
+    let ran = shell("helper x; cat .docker/config.json; pwd").program("helper", "echo \"helps $1\"");
+    let ran = ran.home_file(".docker/config.json", "{}\n").run().succeeds();
+    assert!(ran.stdout().starts_with("helps x\n{}\n/"), "{ran}");
     let found = shell("command -v reg-list").run().succeeds().stdout();
     assert_eq!(found.trim(), bin_folder().join("reg-list").display().to_string());
 }

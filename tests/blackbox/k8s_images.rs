@@ -455,21 +455,20 @@ fn bad_usage_is_a_sentence() {
 #[test]
 fn a_terminal_is_no_manifest() {
     for (arguments, sentence) in [
-        ("-f -", "reads manifests from standard input, which is a terminal; for example: kubectl kustomize"),
-        ("--from lines -", "reads images, one a line, from standard input, which is a terminal; for example: docker compose"),
+        (&["-f", "-"][..], "reads manifests from standard input, which is a terminal; for example: kubectl kustomize"),
+        (&["--from", "lines", "-"], "reads images, one a line, from standard input, which is a terminal; for example: docker compose"),
     ] {
-        // script runs a command in a terminal; all that it writes comes out on standard output.
-        shell(&format!("script -qec 'k8s-images {arguments}' /dev/null")).run().status(2).stdout_has(sentence);
+        tool().args(arguments).in_terminal().run().status(2).stdout_has(sentence);
     }
 }
 
 #[test]
 fn a_terminal_gets_a_table() {
     let pod = workload("Pod", "a", "nginx:1");
-    let ran = shell("script -qec 'k8s-images -f a.yaml --name prod' /dev/null").home_file("a.yaml", &pod).run().succeeds();
+    let ran = tool().args(["-f", "a.yaml", "--name", "prod"]).home_file("a.yaml", &pod).in_terminal().run().succeeds();
     let ran = ran.stdout_has("IMAGE").stdout_has("USED BY").stdout_has("prod/shop/Pod/a");
     assert!(!ran.stdout().contains("\"type\""), "{ran}");
-    let records = shell("script -qec 'k8s-images -f a.yaml --format jsonl' /dev/null").home_file("a.yaml", &pod).run().succeeds();
+    let records = tool().args(["-f", "a.yaml", "--format", "jsonl"]).home_file("a.yaml", &pod).in_terminal().run().succeeds();
     records.stdout_has("{\"type\":\"use\"");
 }
 
@@ -504,28 +503,4 @@ fn help_version_and_what_is_generated_from_the_same_definition() {
     for (what, part) in [("man", ".TH"), ("bash", "complete"), ("zsh", "#compdef k8s-images"), ("fish", "complete -c k8s-images")] {
         tool().args(["--generate", what]).run().succeeds().stdout_has(part).stdout_has("recursive");
     }
-}
-
-#[test]
-fn the_manual_works_as_written() {
-    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/k8s-images/README.md")).unwrap();
-    let blocks = |language: &str| -> Vec<String> {
-        manual.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-    };
-    let script = blocks("sh").concat();
-    assert!(script.matches("k8s-images").count() >= 5, "{script}");
-    let ran = shell(&format!("set -euo pipefail\n{script}\ncat all.jsonl")).run().succeeds();
-    let said = blocks("text").into_iter().find(|block| block.starts_with("k8s-images: ")).unwrap();
-    let ran = ran.stderr_has(said.trim()).stdout_has("IMAGE");
-    let all: Vec<Value> = ran.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let found: Vec<&str> = all.iter().filter_map(|record| record["image"].as_str()).collect();
-    assert_eq!(
-        found,
-        [
-            "registry.example.com/team/app:1.2",
-            "registry.example.com/team/migrate:1.2",
-            "postgres:17",
-            "registry.example.com/team/builder:7"
-        ]
-    );
 }

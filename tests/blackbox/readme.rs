@@ -27,7 +27,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tests::*;
 
@@ -161,7 +161,8 @@ impl World {
         write("overlays/prod/web.yaml", deployment("web", &format!("{host}/team/web:v2")));
         write("images.txt", format!("{host}/team/app:v3\n{host}/team/web:v2\n"));
         write("keep.txt", "# images that we promised to keep\nteam/app:v1\n".to_owned());
-        write("in-use.jsonl", inventory(host));
+        let running = Inventory::of("prod").uses(host, "team/app", "v3").uses(host, "team/web", "v2");
+        write("in-use.jsonl", running.uses_ten_others().jsonl());
         Self { registry, folder }
     }
 
@@ -245,29 +246,6 @@ fn deployment(name: &str, image: &str) -> String {
         }},
     });
     format!("{deployment}\n")
-}
-
-fn inventory(host: &str) -> String {
-    let now = shell("date -u +%FT%TZ").run().succeeds().stdout().trim().to_owned();
-    let used = |registry: &str, repository: &str, tag: &str, name: &str| {
-        json!({
-            "type": "use", "image": format!("{registry}/{repository}:{tag}"), "registry": registry,
-            "repository": repository, "tag": tag, "digest": null, "runningDigest": null, "configDigest": null,
-            "source": "prod", "namespace": "shop", "kind": "Deployment", "name": name, "container": name,
-            "field": "container", "pods": 2, "pod": format!("{name}-0"),
-        })
-    };
-    let mut records = vec![used(host, "team/app", "v3", "app"), used(host, "team/web", "v2", "web")];
-    records.extend((0..10).map(|n| used("docker.io", &format!("library/other{n}"), "1", &format!("other{n}"))));
-    let header = json!({
-        "type": "header", "tool": "k8s-images", "version": "0.1.0", "schema": 1, "time": now,
-        "scope": {"partial": false, "sources": [
-            {"kind": "context", "name": "prod", "server": "https://127.0.0.1:6443", "complete": true, "error": null},
-        ]},
-    });
-    let trailer = json!({"type": "trailer", "complete": true, "records": records.len()});
-    let all: Vec<Value> = std::iter::once(header).chain(records).chain([trailer]).collect();
-    lines(&all)
 }
 
 /// A fenced block of a page.

@@ -34,6 +34,8 @@ struct Inner {
     signer: Arc<Signer>,
     policy: Arc<Mutex<Policy>>,
     listening: Listening,
+    /// Owned here and not by the signers: threads that serve a connection may hold those to the end of the process.
+    folder: TempDir,
 }
 
 struct Policy {
@@ -49,7 +51,8 @@ struct Policy {
 impl TokenServer {
     /// Gives everyone what they ask for, for five minutes.
     pub fn start() -> Self {
-        let signer = Arc::new(Signer::new());
+        let folder = temporary();
+        let signer = Arc::new(Signer::new(folder.path(), "token"));
         let policy = Arc::new(Mutex::new(Policy {
             credentials: None,
             expires_in: 300,
@@ -65,7 +68,7 @@ impl TokenServer {
             policy.asked.push(request.clone());
             policy.answer(request, &signs)
         });
-        Self(Arc::new(Inner { signer, policy, listening }))
+        Self(Arc::new(Inner { signer, policy, listening, folder }))
     }
 
     /// From now on asks for these basic credentials, and answers 401 to others.
@@ -88,7 +91,7 @@ impl TokenServer {
 
     /// Signs with a key from now on that the registry does not trust.
     pub fn sign_with_foreign_key(&self) {
-        self.policy(|policy| policy.foreign_key = Some(Signer::new()));
+        self.policy(|policy| policy.foreign_key = Some(Signer::new(self.0.folder.path(), "foreign")));
     }
 
     /// Answers everything like this from now on; `None` ends it.
@@ -160,17 +163,15 @@ struct Signer {
     certificate: PathBuf,
     /// The certificate without its PEM frame, as `x5c` wants it.
     x5c: String,
-    _folder: TempDir,
 }
 
 impl Signer {
-    fn new() -> Self {
-        let folder = temporary();
-        let (key, certificate) = (folder.path().join("token.key"), folder.path().join("token.crt"));
+    fn new(folder: &Path, name: &str) -> Self {
+        let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.crt")));
         self_signed(&key, &certificate, ISSUER, false);
         let pem = std::fs::read_to_string(&certificate).unwrap();
         let x5c = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-        Self { key, certificate, x5c, _folder: folder }
+        Self { key, certificate, x5c }
     }
 
     fn token(&self, scopes: &[String], expires_in: u64, withheld: &[String]) -> String {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::folder::temporary;
-use crate::process::signal;
+use crate::process::{output_of, signal};
 
 /// Longer than anything that a test waits for, and shorter than a person's patience.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -86,6 +86,17 @@ impl Tool {
         path.push(current.and_then(|(_, value)| value).unwrap_or_default());
         self.command.env("PATH", path);
         self
+    }
+
+    /// Writes a bash script that the command finds first on PATH: a credential helper, a program in the way.
+    pub fn program(self, name: &str, script: &str) -> Self {
+        let folder = self.home.path().join("bin");
+        let this = self.home_file(&format!("bin/{name}.source"), format!("#!/usr/bin/env bash\n{script}\n"));
+        // Copied by another process: a file that this one had open for writing, and that a child started by another
+        // thread just then still has, could not be run ("Text file busy").
+        let source = folder.join(format!("{name}.source"));
+        output_of(Command::new("install").args(["-m", "755"]).arg(source).arg(folder.join(name)));
+        this.path_first(&folder)
     }
 
     /// Runs in this folder instead of the temporary home.

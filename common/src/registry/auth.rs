@@ -120,7 +120,7 @@ impl Default for Rejections {
 #[derive(Debug)]
 pub(super) struct Auth {
     host: Host,
-    auth_hosts: Vec<String>,
+    auth_hosts: Vec<Host>,
     credentials: Arc<Credentials>,
     /// What the registry asked for last.
     challenge: Mutex<Option<Challenge>>,

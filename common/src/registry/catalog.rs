@@ -19,7 +19,7 @@ use url::Url;
 use super::auth::Access;
 use super::error::{Error, Trouble};
 use super::page::Visited;
-use super::tags::{PAGE, drop_name, loops, names, next_page};
+use super::tags::{PAGE, drop_name, loops, names, next_page, text};
 use super::transport::{Answer, Transport};
 use crate::reference::Repository;
 
@@ -105,16 +105,17 @@ impl Catalog {
         let listed = names(&answer, "repositories")?.unwrap_or_default();
         let mut new = Vec::new();
         let mut last = None;
-        for name in &listed {
-            match name.as_str().map(str::parse::<Repository>) {
+        for element in &listed {
+            let name = text(element);
+            match name.as_deref().map(str::parse::<Repository>) {
                 Some(Ok(repository)) => {
                     if self.seen.insert(repository.clone()) {
                         new.push(repository);
                     }
                 }
-                _ => drop_name(&mut self.dropped, name),
+                _ => drop_name(&mut self.dropped, element),
             }
-            last = name.as_str().or(last);
+            last = name.or(last);
         }
         self.idle = if new.is_empty() { self.idle + 1 } else { 0 };
         if self.idle > IDLE_PAGES {
@@ -124,7 +125,7 @@ impl Catalog {
         // Where the size of a page is the registry's secret, any may be full; and a registry that gives fewer than it is asked for
         // without a word has a round limit.
         let may_be_full = is_full || size_of(&asked).is_none() || listed.len() % 50 == 0;
-        self.next = match (next_page(&answer, &asked), last) {
+        self.next = match (next_page(&answer, &asked), &last) {
             (Some(url), _) => Some(Page { url, on_suspicion: false }),
             // A registry that does not know `last` begins anew: then nothing is new, and this is the end.
             (None, Some(last)) if may_be_full && !new.is_empty() => {
@@ -133,7 +134,7 @@ impl Catalog {
             _ => None,
         };
         if let Some(last) = last.filter(|_| self.next.is_some()) {
-            self.add_parents(last, &mut new).await?;
+            self.add_parents(&last, &mut new).await?;
         }
         Ok(new)
     }
@@ -418,7 +419,11 @@ mod tests {
             let error = all(&server).await.unwrap_err();
             assert!(error.to_string().contains("give them, one a line, on standard input"), "{error}");
         }
-        // One that breaks off later is another matter.
+        // A wrong password is another matter.
+        let server = Server::start(|_| fault(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=x"));
+        let error = server.registry_of("user", "wrong").catalog().next().await.unwrap().unwrap_err();
+        assert!(error.is_rejected() && !error.to_string().contains("standard input"), "{error}");
+        // So is one that breaks off later.
         let server = Server::start(|request| match value(request, "last") {
             None => page(&["a"]).header("Link", "<?last=a>; rel=next"),
             Some(_) => fault(403, "DENIED"),

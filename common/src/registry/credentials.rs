@@ -1,7 +1,7 @@
 //! Where user names and passwords come from: flags and environment for the one registry they are bound to, else the files and
 //! helpers of docker and podman, in podman's order, until one has credentials.
 //!
-//! [`file`] reads what files say, [`helper`] asks the programs that they name. Nothing here prints what it found.
+//! [`mod@file`] reads what files say, [`helper`] asks the programs that they name. Nothing here prints what it found.
 
 mod file;
 mod helper;
@@ -312,8 +312,6 @@ mod tests {
         assert_eq!(find("r.example.com", None, &settings), Ok(None));
     }
 
-    /// Puts a credential helper into a folder of its own, for a configuration that names it by its path... which is refused, so
-    /// helpers are tested beside the code that runs them.
     #[test]
     fn a_helper_is_a_name_and_no_path() {
         let home = tempfile::tempdir().unwrap();

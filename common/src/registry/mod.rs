@@ -3,9 +3,9 @@
 //! [`Registry`] is the whole of it; each file beside this one holds one concern:
 //!
 //! - [`catalog`], [`tags`], [`manifests`], [`blobs`]: what can be read, one noun of the specification a file;
-//! - [`write`]: every verb that changes a registry, and the only place for them;
+//! - [`mod@write`]: every verb that changes a registry, and the only place for them;
 //! - `transport`: one request: tries, time-outs, redirects, limits; `retry` and `page` decide for it without a clock or a socket;
-//! - `auth`: challenges and tokens; [`credentials`]: where user names and passwords come from;
+//! - `auth`: challenges and tokens; `credentials`: where user names and passwords come from;
 //! - [`settings`], [`error`]: what goes in, and what comes back when nothing does.
 //!
 //! Knows names and digests; records, JSON Lines and flags are nothing to it.

@@ -1,6 +1,6 @@
 //! What the user may decide about a registry client: plain values, read by nobody but this module's siblings.
 //!
-//! Whoever parses flags fills this in; files of credentials are found by [`super::credentials`] through [`Environment`].
+//! Whoever parses flags fills this in; files of credentials are found by `credentials` through [`Environment`].
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,7 +27,7 @@ pub struct Settings {
     /// How many requests may be in flight at once; Distribution is saturated by 4 to 16.
     pub jobs: usize,
     /// Hosts of token servers that may be given credentials although they look unrelated to the registry.
-    pub auth_hosts: Vec<String>,
+    pub auth_hosts: Vec<Host>,
     /// A file of credentials to be read before all others, in the format of docker's `config.json`.
     pub auth_file: Option<PathBuf>,
     /// Where the names of credential files come from.

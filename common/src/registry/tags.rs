@@ -1,10 +1,10 @@
 //! Tags: `GET /v2/<name>/tags/list` (distribution-spec, "Listing Tags"), all pages of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use reqwest::Method;
 use reqwest::header;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::auth::Access;
 use super::error::Error;
@@ -30,7 +30,6 @@ pub struct TagList {
 }
 
 pub(super) async fn list(transport: &Transport, repository: &Repository) -> Result<TagList, Error> {
-    let mut tags = BTreeSet::new();
     let mut list = TagList::default();
     let mut visited = Visited::default();
     // Without `n` every Distribution answers with all tags, and no registry with an error; the others page by themselves.
@@ -40,20 +39,18 @@ pub(super) async fn list(transport: &Transport, repository: &Repository) -> Resu
         if !visited.note(&url) {
             return Err(Error::of_request(&Method::GET, &url, loops()));
         }
-        let answer = transport.send(&transport.ask(Method::GET, url.clone(), Access::Pull(repository), PAGE)).await?;
-        let error = answer.error();
-        if error.is_name_unknown() && first {
-            return Ok(TagList { ghost: true, ..TagList::default() });
-        }
-        let answer = answer.success()?;
+        let answer = match transport.send(&transport.ask(Method::GET, url.clone(), Access::Pull(repository), PAGE)).await?.success() {
+            Ok(answer) => answer,
+            Err(error) if error.is_name_unknown() && first => return Ok(TagList { ghost: true, ..TagList::default() }),
+            Err(error) => return Err(error),
+        };
         match names(&answer, "tags")? {
             Some(names) => {
+                list.tags.reserve(names.len());
                 for name in names {
-                    match name.as_str().map(str::parse) {
-                        Some(Ok(tag)) => {
-                            tags.insert(tag);
-                        }
-                        _ => drop_name(&mut list.dropped, &name),
+                    match text(name).map(|name| name.parse()) {
+                        Some(Ok(tag)) => list.tags.push(tag),
+                        _ => drop_name(&mut list.dropped, name),
                     }
                 }
             }
@@ -62,15 +59,21 @@ pub(super) async fn list(transport: &Transport, repository: &Repository) -> Resu
         first = false;
         next = next_page(&answer, &url);
     }
-    list.ghost &= tags.is_empty() && list.dropped.is_empty();
-    list.tags = tags.into_iter().collect();
+    list.ghost &= list.tags.is_empty() && list.dropped.is_empty();
+    list.tags.sort_unstable();
+    list.tags.dedup();
     Ok(list)
 }
 
+/// An element of a list as text, where it is that.
+pub(super) fn text(element: &RawValue) -> Option<String> {
+    serde_json::from_str(element.get()).ok()
+}
+
 /// Notes a name that is none.
-pub(super) fn drop_name(dropped: &mut Vec<String>, name: &Value) {
+pub(super) fn drop_name(dropped: &mut Vec<String>, element: &RawValue) {
     if dropped.len() < DROPPED {
-        dropped.push(super::error::plain(name.as_str().unwrap_or(&name.to_string())));
+        dropped.push(super::error::plain(&text(element).unwrap_or_else(|| element.get().to_owned())));
     }
 }
 
@@ -87,15 +90,13 @@ pub(super) fn next_page(answer: &Answer, asked: &url::Url) -> Option<url::Url> {
 }
 
 /// The list under `key` in an answer's object; `None` where it is null, or left out of an object that holds the name.
-pub(super) fn names(answer: &Answer, key: &str) -> Result<Option<Vec<Value>>, Error> {
-    let not_that = || answer.content_error(format!("the answer is no JSON object with a list of {key}"));
-    let Ok(Value::Object(mut object)) = serde_json::from_slice(&answer.body) else { return Err(not_that()) };
-    match object.remove(key) {
-        Some(Value::Array(names)) => Ok(Some(names)),
-        Some(Value::Null) => Ok(None),
-        None if object.contains_key("name") && !object.contains_key("errors") => Ok(None),
-        _ => Err(not_that()),
-    }
+///
+/// Its elements are left as they came, so that a page of a million tags takes not much more memory than its bytes.
+pub(super) fn names<'a>(answer: &'a Answer, key: &str) -> Result<Option<Vec<&'a RawValue>>, Error> {
+    let not_that = |_| answer.content_error(format!("the answer is no JSON object with a list of {key}"));
+    let object: BTreeMap<String, &RawValue> = serde_json::from_slice(&answer.body).map_err(not_that)?;
+    let null = if object.contains_key("name") && !object.contains_key("errors") { "null" } else { "" };
+    serde_json::from_str(object.get(key).map_or(null, |list| list.get())).map_err(not_that)
 }
 
 #[cfg(test)]

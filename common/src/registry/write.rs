@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_deletion_is_not_redirected() {
+        for status in [301, 302, 303, 307, 308] {
+            let server = Server::start(move |request| match request.path.as_str() {
+                "/elsewhere" => reply(202, ""),
+                _ => reply(status, "").header("Location", "/elsewhere"),
+            });
+            let error = delete(&server.registry(), &repository("a"), &tag("1")).await.unwrap_err();
+            assert!(error.to_string().contains("redirects to 127.0.0.1, which is not followed"), "{error}");
+            assert_eq!(server.lines(), ["DELETE /v2/a/manifests/1"]);
+        }
+    }
+
+    #[tokio::test]
     async fn a_deletion_whose_answer_was_lost_is_found_done() {
         let first = std::sync::atomic::AtomicBool::new(true);
         let server = Server::start(move |_| match first.swap(false, std::sync::atomic::Ordering::SeqCst) {

@@ -563,7 +563,7 @@ status:\n  initContainerStatuses: [{{name: i, imageID: 'i@sha256:{HEX}'}}]\n  ep
                 "1: Deployment web, volume v has no image",
             ),
             (
-                format!("kind: Pod\nspec: {{containers: [{{image: a}}]}}\nstatus:\n  containerStatuses:\n  - {{name: c, imageID: '?'}}"),
+                "kind: Pod\nspec: {containers: [{image: a}]}\nstatus:\n  containerStatuses:\n  - {name: c, imageID: '?'}".to_string(),
                 "5: Pod without a name, status of container c: ",
             ),
             (format!("kind: Pod\nspec:\n  containers:\n  - image: sha256:{HEX}"), "4: Pod without a name, container without a name: "),

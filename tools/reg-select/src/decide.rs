@@ -211,7 +211,10 @@ impl<'a> Decided<'a> {
         let asks_age_of_all =
             inventory_time.is_some() || policy.kept_since(self.world.now).is_some() || policy.deleted_before(self.world.now).is_some();
         let whole = self.world.kept.whole().is_some();
-        for place in 0..self.verdicts.len() {
+        // A child that did not come may be in use, and would hold every index that leads to it.
+        let mut torn: Vec<bool> = (0..self.verdicts.len()).map(|place| self.graph.edges(place).absent_child).collect();
+        self.graph.mark_parents(&mut torn);
+        for (place, torn) in torn.into_iter().enumerate() {
             let entry = &self.repository.entries[place];
             let edges = self.graph.edges(place);
             let listed = entry.tags.iter().filter(|tag| self.world.kept.tag(tag).is_some()).count() > 0;
@@ -221,7 +224,7 @@ impl<'a> Decided<'a> {
             let needs_date = asks_age_of_all || (counted && policy.order == Order::Time);
             let dependent = edges.is_dependent();
             let no_version = counted && policy.order == Order::Version && highest_version(entry).is_none();
-            let filtered = lost_place || edges.absent_child || edges.absent_above;
+            let filtered = lost_place || torn || edges.absent_above;
             let rules = &mut self.verdicts[place].rules;
             rules.add_if(Rule::Frozen, frozen);
             rules.add_if(Rule::Filtered, filtered);

@@ -48,6 +48,9 @@ impl Decided<'_> {
                 format!("the repository could not be listed whole ({cause}): look into it with reg-check")
             }
             Rule::Filtered if edges.absent_child => "a child of this index did not come: a filter dropped it".to_owned(),
+            Rule::Filtered if !edges.children.is_empty() => {
+                "a manifest that this index leads to did not come: a filter dropped it".to_owned()
+            }
             Rule::Filtered if edges.absent_above => "what it belongs to did not come: a filter dropped it".to_owned(),
             Rule::Filtered => "what is in use here did not come, so what was before it is not known: a filter dropped it".to_owned(),
             Rule::InUse | Rule::InUseOtherName => {

@@ -5,7 +5,7 @@ use common::digest::Digest;
 use common::inventory::{Inventory, KeepList, Names, Role};
 use common::jsonl::Line;
 use common::pattern::RepositoryFilter;
-use common::record::Action;
+use common::record::{Action, Reason, Verdict};
 use common::reference::Host;
 use serde_json::{Value, json};
 
@@ -215,47 +215,63 @@ impl Scene {
         let world = World { policy: &self.policy, now: now(), inventory: &inventory, uses: &uses, kept: &kept, is_selected };
         let decided = decide(&repository, &world);
         let verdict = |(place, manifest): (usize, &Manifest)| {
-            let verdict = decided.verdict(place);
-            assert!(!verdict.reasons.is_empty(), "{} has no reason", manifest.name);
-            (
-                manifest.name.clone(),
-                verdict.action,
-                verdict.untag.clone(),
-                verdict.reasons.into_iter().map(|reason| (reason.rule, reason.why)).collect(),
-            )
+            let Verdict { action, untag, reasons } = decided.verdict(place);
+            assert!(!reasons.is_empty(), "{} has no reason", manifest.name);
+            Named { name: manifest.name.clone(), action, untag, reasons }
         };
         Verdicts(self.manifests.iter().enumerate().map(verdict).collect())
     }
 }
 
-/// Verdicts by name: action, tags that go, reasons.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Verdicts(pub(crate) Vec<(String, Action, Vec<String>, Vec<(String, String)>)>);
+/// One verdict, with the manifest's name.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) action: Action,
+    /// The tags that go off one that stays.
+    pub(crate) untag: Vec<String>,
+    pub(crate) reasons: Vec<Reason>,
+}
+
+impl Named {
+    pub(crate) fn goes(&self) -> bool {
+        self.action == Action::Delete
+    }
+
+    /// The rules that apply, each once.
+    pub(crate) fn rules(&self) -> Vec<&str> {
+        let mut rules: Vec<&str> = self.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+        rules.dedup();
+        rules
+    }
+}
+
+/// Verdicts by name.
+#[derive(Debug)]
+pub(crate) struct Verdicts(pub(crate) Vec<Named>);
 
 impl Verdicts {
     /// The names of what goes, in order.
     pub(crate) fn gone(&self) -> Vec<&str> {
-        self.0.iter().filter(|(_, action, ..)| *action == Action::Delete).map(|(name, ..)| name.as_str()).collect()
+        self.0.iter().filter(|verdict| verdict.goes()).map(|verdict| verdict.name.as_str()).collect()
     }
 
-    fn find(&self, name: &str) -> &(String, Action, Vec<String>, Vec<(String, String)>) {
-        self.0.iter().find(|(known, ..)| known == name).unwrap()
+    pub(crate) fn of(&self, name: &str) -> &Named {
+        self.0.iter().find(|verdict| verdict.name == name).unwrap()
     }
 
     /// The rules that apply to one.
     pub(crate) fn rules(&self, name: &str) -> Vec<&str> {
-        let mut rules: Vec<&str> = self.find(name).3.iter().map(|(rule, _)| rule.as_str()).collect();
-        rules.dedup();
-        rules
+        self.of(name).rules()
     }
 
     /// The sentence of one rule.
     pub(crate) fn why(&self, name: &str, rule: Rule) -> &str {
-        self.find(name).3.iter().find(|(known, _)| known == rule.name()).map_or("", |(_, why)| why)
+        self.of(name).reasons.iter().find(|reason| reason.rule == rule.name()).map_or("", |reason| reason.why.as_str())
     }
 
     /// The tags that go off one that stays.
     pub(crate) fn untagged(&self, name: &str) -> &[String] {
-        &self.find(name).2
+        &self.of(name).untag
     }
 }

@@ -390,5 +390,7 @@ fn nested_indexes_hold_all_the_way() {
     ];
     let used = Scene::new(manifests.clone()).delete_rest().used([uses_digest(REGISTRY, REPOSITORY, "runningDigest", "leaf")]).verdicts();
     assert_eq!(used.gone(), ["other"]);
-    assert_eq!(Scene::new(manifests).delete_rest().keep_newest(1).verdicts().gone(), ["outer", "inner", "leaf", "sbom"]);
+    assert_eq!(Scene::new(manifests.clone()).delete_rest().keep_newest(1).verdicts().gone(), ["outer", "inner", "leaf", "sbom"]);
+    let without_leaf = Scene::new(manifests.into_iter().filter(|manifest| manifest.name != "leaf")).delete_rest().keep_newest(1).verdicts();
+    assert_eq!(without_leaf.rules("outer"), ["filtered"], "the leaf that a filter dropped may be in use");
 }

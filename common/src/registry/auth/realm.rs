@@ -53,17 +53,17 @@ fn host(url: &Url) -> &str {
 
 /// Whether the credentials for a registry may be shown to a token server: the same host, a host of the same domain, a known pair, or
 /// one that the user named.
-pub(super) fn is_trusted(realm: &Url, registry: &Host, named: &[String]) -> bool {
+pub(super) fn is_trusted(realm: &Url, registry: &Host, named: &[Host]) -> bool {
     let realm_host = host(realm).trim_end_matches('.').to_ascii_lowercase();
     let registry_host = bare(registry);
     realm_host == registry_host
         || PAIRS.contains(&(registry.as_str(), realm_host.as_str()))
-        || named.iter().any(|name| name.eq_ignore_ascii_case(&realm_host))
+        || named.iter().any(|name| bare(name) == realm_host)
         || (registry.is_loopback() && is_loopback(realm))
         || domain(&registry_host).is_some_and(|domain| domain_of(&realm_host, domain))
 }
 
-/// The registry's host without its port and without the brackets of IPv6 addresses, as URLs have them.
+/// A host without its port and without the brackets of IPv6 addresses, as URLs have them.
 fn bare(registry: &Host) -> String {
     format!("http://{registry}/").parse::<Url>().ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
@@ -162,7 +162,7 @@ mod tests {
             ("r.example.org", "https://sso.example.net/t", true),
             ("r.example.org", "https://not.sso.example.net/t", false),
         ] {
-            let named = ["SSO.example.net".to_owned()];
+            let named = ["SSO.example.net".parse().unwrap()];
             assert_eq!(is_trusted(&realm.parse().unwrap(), &registry.parse().unwrap(), &named), good, "{registry} {realm}");
         }
     }

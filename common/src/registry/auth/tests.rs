@@ -290,7 +290,7 @@ async fn an_unrelated_token_server_gets_no_credentials() {
         "{error}"
     );
     assert!(stranger.requests().iter().all(|request| request.header("authorization").is_none()));
-    let named = Auth::new(&host, &Settings { auth_hosts: vec!["127.0.0.1".to_owned()], ..settings });
+    let named = Auth::new(&host, &Settings { auth_hosts: vec!["127.0.0.1".parse().unwrap()], ..settings });
     assert!(named.fetch(&transport, access, &bearer, &Scope::parse("x")).await.is_ok());
 }
 

@@ -1,0 +1,201 @@
+//! Reads one repository: a request for each tag, one for each child or subject that no tag reaches, one for each config that nobody
+//! read yet. What it means is reckoned in `contents`; what is said of it, in `section`.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use common::cli::Progress;
+use common::digest::Digest;
+use common::manifest::{ImageConfig, Manifest};
+use common::reference::{Repository, Tag, Target};
+use common::registry::{self, Registry, TagList};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::OnceCell;
+
+use crate::configs::Configs;
+use crate::contents::{Contents, Entry};
+
+/// The largest config that is read, as large as the largest manifest.
+const LARGEST_CONFIG: usize = 4 << 20;
+
+/// What all repositories of a registry are read with.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) registry: Registry,
+    /// Requests under way at once.
+    pub(crate) jobs: usize,
+    pub(crate) configs: Rc<Configs>,
+    pub(crate) progress: Rc<Progress>,
+    /// Why the registry can no longer be asked anything. Then the rest is not tried one by one: each of a hundred thousand requests
+    /// would be tried six times.
+    down: RefCell<Option<registry::Error>>,
+}
+
+/// What was read of a repository, and what could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) contents: Contents,
+    /// Tags that the registry lists and has no manifest for.
+    pub(crate) broken: Vec<Tag>,
+    /// What failed for good, in the order of what was asked for.
+    pub(crate) failures: BTreeMap<String, String>,
+}
+
+impl Source {
+    pub(crate) fn new(registry: Registry, jobs: usize, configs: Rc<Configs>, progress: Rc<Progress>) -> Self {
+        Self { registry, jobs, configs, progress, down: RefCell::new(None) }
+    }
+
+    /// The tags of a repository.
+    pub(crate) async fn tags(&self, repository: &Repository) -> Result<TagList, registry::Error> {
+        self.asking(self.registry.tags(repository)).await
+    }
+
+    /// Asks, unless the registry is known to be out of reach.
+    async fn asking<T>(&self, request: impl Future<Output = Result<T, registry::Error>>) -> Result<T, registry::Error> {
+        let down = self.down.borrow().clone();
+        if let Some(error) = down {
+            return Err(error);
+        }
+        let answer = request.await;
+        if let Err(error) = &answer
+            && error.is_unreachable()
+        {
+            *self.down.borrow_mut() = Some(error.clone());
+        }
+        answer
+    }
+}
+
+/// Reads everything that the tags of a repository lead to.
+pub(crate) async fn read(source: &Source, repository: &Repository, tags: Vec<Tag>) -> Found {
+    let reading = Reading { source, repository, found: RefCell::default(), configs: RefCell::default() };
+    // All tags first: what a tag reaches need not be asked for a second time, as a child.
+    stream::iter(tags).map(|tag| reading.tag(tag)).buffer_unordered(source.jobs).collect::<()>().await;
+    loop {
+        let open = reading.found.borrow().open_ends();
+        if open.is_empty() {
+            break;
+        }
+        stream::iter(open).map(|digest| reading.digest(digest)).buffer_unordered(source.jobs).collect::<()>().await;
+    }
+    let mut found = reading.found.into_inner();
+    found.broken.sort();
+    found
+}
+
+impl Found {
+    /// What manifests lead to and was neither read, nor found missing, nor failed.
+    fn open_ends(&self) -> Vec<Digest> {
+        self.contents.open_ends().into_iter().filter(|digest| !self.failures.contains_key(&digest.to_string())).collect()
+    }
+
+    /// Why not all of the repository is there; `None` where it is.
+    pub(crate) fn error(&self) -> Option<String> {
+        let (what, why) = self.failures.first_key_value()?;
+        let more = self.failures.len() - 1;
+        Some(if more == 0 { format!("{what}: {why}") } else { format!("{what}: {why} (and {more} more)") })
+    }
+}
+
+/// A repository that is being read.
+struct Reading<'a> {
+    source: &'a Source,
+    repository: &'a Repository,
+    found: RefCell<Found>,
+    configs: RefCell<HashMap<Digest, ConfigCell>>,
+}
+
+/// A config as this repository has it, asked for once.
+type ConfigCell = Rc<OnceCell<Result<Rc<ImageConfig>, Unread>>>;
+
+/// Why a config is not known.
+#[derive(Debug, Clone)]
+enum Unread {
+    /// It is the image's own fault; so it was pushed, or so the storage is. The listing is none the worse.
+    Image(String),
+    /// It could not be asked for; another time it may be there.
+    Failure(String),
+}
+
+impl Reading<'_> {
+    async fn tag(&self, tag: Tag) {
+        match self.ask(&Target::Tag(tag.clone())).await {
+            Ok(manifest) => {
+                let digest = manifest.digest.clone();
+                self.take(manifest, &tag.to_string()).await;
+                if let Some(entry) = self.found.borrow_mut().contents.manifests.get_mut(&digest) {
+                    entry.tags.insert(tag);
+                }
+            }
+            Err(error) if error.is_manifest_unknown() => self.found.borrow_mut().broken.push(tag),
+            Err(error) => self.fail(tag.to_string(), &error),
+        }
+    }
+
+    async fn digest(&self, digest: Digest) {
+        match self.ask(&Target::Digest(digest.clone())).await {
+            Ok(manifest) => self.take(manifest, &digest.to_string()).await,
+            Err(error) if error.is_manifest_unknown() => {
+                self.found.borrow_mut().contents.missing.insert(digest);
+            }
+            Err(error) => self.fail(digest.to_string(), &error),
+        }
+    }
+
+    async fn ask(&self, target: &Target) -> Result<registry::Manifest, registry::Error> {
+        let answer = self.source.asking(self.source.registry.manifest(self.repository, target)).await;
+        self.source.progress.advance();
+        answer
+    }
+
+    /// Takes in a manifest, if it did not come before by another tag, and reads its config.
+    async fn take(&self, served: registry::Manifest, name: &str) {
+        if self.found.borrow().contents.manifests.contains_key(&served.digest) {
+            return;
+        }
+        let manifest = match Manifest::parse(&served.bytes, Some(&served.media_type)) {
+            Ok(manifest) => manifest,
+            Err(error) => return self.fail(name.to_owned(), &format!("what the registry has as manifest {} {error}", served.digest)),
+        };
+        let size = u64::try_from(served.bytes.len()).unwrap_or(u64::MAX);
+        drop(served.bytes);
+        let wanted = manifest.config.clone().filter(|_| manifest.has_image_config);
+        let config_size =
+            wanted.as_ref().and_then(|config| manifest.blobs.iter().find(|blob| blob.digest == *config)).map_or(0, |blob| blob.size);
+        // It stands there before its config is read, so that a second tag on it does not read it too.
+        let entry = Entry { manifest, size, tags: Default::default(), config: Err("it has none".to_owned()) };
+        self.found.borrow_mut().contents.manifests.insert(served.digest.clone(), entry);
+        let Some(wanted) = wanted else { return };
+        let config = self.config(&wanted, config_size).await;
+        if let Err(Unread::Failure(error)) = &config {
+            self.fail(format!("{name}, config {wanted}"), error);
+        }
+        if let Some(entry) = self.found.borrow_mut().contents.manifests.get_mut(&served.digest) {
+            entry.config = config.map_err(|(Unread::Image(reason) | Unread::Failure(reason))| reason);
+        }
+    }
+
+    async fn config(&self, digest: &Digest, size: u64) -> Result<Rc<ImageConfig>, Unread> {
+        let cell = Rc::clone(self.configs.borrow_mut().entry(digest.clone()).or_default());
+        cell.get_or_init(|| self.source.configs.get(digest, async || self.read_config(digest, size).await)).await.clone()
+    }
+
+    async fn read_config(&self, digest: &Digest, size: u64) -> Result<ImageConfig, Unread> {
+        if size > LARGEST_CONFIG as u64 {
+            return Err(Unread::Image(format!("{size} bytes are more than a config may have")));
+        }
+        let blob = self.source.registry.blob(self.repository, digest, LARGEST_CONFIG);
+        match self.source.asking(blob).await {
+            Ok(bytes) => ImageConfig::parse(&bytes).map_err(|error| Unread::Image(error.to_string())),
+            Err(error) if error.is_blob_unknown() => Err(Unread::Image("BLOB_UNKNOWN".to_owned())),
+            Err(error) => Err(Unread::Failure(error.to_string())),
+        }
+    }
+
+    fn fail(&self, what: String, why: &impl ToString) {
+        self.found.borrow_mut().failures.insert(what, why.to_string());
+    }
+}
