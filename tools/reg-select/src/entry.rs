@@ -60,6 +60,11 @@ impl<'a> ManifestLine<'a> {
         // Also for its errors, which are about the line as it came.
         line.parse()
     }
+
+    /// What is stored for it: its blobs, and the manifest, which is stored as a blob like any other and freed with them.
+    pub fn stored(&self) -> impl Iterator<Item = Blob> {
+        self.blobs.list.iter().copied().chain([Blob { key: self.digest.front(), size: self.size }])
+    }
 }
 
 /// One manifest, as it is decided on.
@@ -75,7 +80,6 @@ pub struct Entry {
     pub parents: Vec<Digest>,
     pub subjects: Vec<Digest>,
     pub missing: Vec<Digest>,
-    pub blobs: Vec<Blob>,
 }
 
 /// The media type by which BuildKit marks a cache, as an index of blobs and as an image alike.
@@ -90,9 +94,6 @@ impl Entry {
             .extend(line.tags.iter().filter_map(|tag| common::reference::subject_of_tag(tag)).filter(|subject| *subject != line.digest));
         subjects.sort_unstable();
         subjects.dedup();
-        let mut blobs = line.blobs.list;
-        // The manifest is stored as a blob like any other, and is freed with it.
-        blobs.push(Blob { key: line.digest.front(), size: line.size });
         Self {
             is_build_cache: line.artifact_type.is_some_and(|kind| kind.starts_with(BUILD_CACHE)),
             tags: line.tags,
@@ -103,7 +104,6 @@ impl Entry {
             parents: line.parents,
             subjects,
             missing: line.missing,
-            blobs,
             digest: line.digest,
         }
     }
@@ -150,10 +150,11 @@ mod tests {
 
     #[test]
     fn blobs_are_counted_by_the_front_of_their_digest() {
-        let entry = entry(
-            serde_json::json!({"registry":"r","repository":"a","digest":A,"size":7,"blobs":[{"digest":A,"size":123}],"later":{"x":[1]}}),
-        );
-        assert_eq!(entry.blobs, [Blob { key: 0x4355_a46b_19d3_48dc, size: 123 }, Blob { key: 0x4355_a46b_19d3_48dc, size: 7 }]);
+        let record = serde_json::json!({"registry":"r","repository":"a","digest":A,"size":7,"blobs":[{"digest":A,"size":123}],"later":{"x":[1]}});
+        let text = record.to_string();
+        let manifest: ManifestLine<'_> = serde_json::from_str(&text).unwrap();
+        let key = 0x4355_a46b_19d3_48dc;
+        assert_eq!(manifest.stored().collect::<Vec<_>>(), [Blob { key, size: 123 }, Blob { key, size: 7 }]);
         assert!(serde_json::from_str::<ManifestLine<'_>>(r#"{"registry":"r","repository":"a","digest":"sha256:1"}"#).is_err());
     }
 
@@ -162,7 +163,7 @@ mod tests {
         let read = |text: &str| {
             let mut rest = String::new();
             let line = Line::new("standard input", 7, text);
-            ManifestLine::read(&line, &mut rest).map(|manifest| Entry::new(manifest).blobs).map_err(|error| error.to_string())
+            ManifestLine::read(&line, &mut rest).map(|manifest| manifest.stored().collect::<Vec<_>>()).map_err(|error| error.to_string())
         };
         let blob = format!(r#"{{"digest":"{A}","size":123}}"#);
         let record = |more: &str| format!(r#"{{"type":"manifest","registry":"r","repository":"a","digest":"{A}","size":7,{more}}}"#);
@@ -182,7 +183,7 @@ mod tests {
             record(r#""blobs":[{"digest":"sha256:4355","size":1}]"#),
         ] {
             let line = Line::new("standard input", 7, &text);
-            let expected = line.parse().map(|manifest: ManifestLine<'_>| Entry::new(manifest).blobs).map_err(|error| error.to_string());
+            let expected = line.parse().map(|manifest: ManifestLine<'_>| manifest.stored().collect()).map_err(|error| error.to_string());
             assert_eq!(read(&text), expected, "{text}");
         }
     }

@@ -3,6 +3,7 @@
 //! Owns the shape of the stream: sections, repositories that are closed by their `repository` record, what may stand between.
 //! Decides nothing.
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
@@ -10,6 +11,7 @@ use common::jsonl::{self, Line, Place, Problem, Reader, Sections};
 use common::record::{Header, Kind, Repository as RepositoryRecord, Tag as TagRecord, Trailer};
 
 use crate::entry::{Entry, ManifestLine};
+use crate::freed::RepositoryBlobs;
 
 /// A repository as it came: manifests with their raw lines, in order.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Gathered {
     pub registry: String,
     pub repository: String,
     pub entries: Vec<Entry>,
+    /// The blobs of the entries, in their order.
+    pub blobs: RepositoryBlobs,
     /// The raw lines, one after the other; `manifest` and `tag` records.
     text: String,
     pub lines: Vec<RawLine>,
@@ -67,11 +71,10 @@ impl Gathered {
 
     fn add(&mut self, text: &str, manifest: ManifestLine<'_>) {
         let fresh = manifest.verdict.is_none();
-        let entry = Entry::new(manifest);
-        match self.places.get(&entry.digest) {
-            Some(place) => {
-                let place = *place;
-                self.entries[place].merge(entry);
+        match self.places.entry(manifest.digest.clone()) {
+            Occupied(known) => {
+                let place = *known.get();
+                self.entries[place].merge(Entry::new(manifest));
                 for line in &mut self.lines {
                     if line.what == (What::Manifest { place, fresh: true }) {
                         line.what = What::Manifest { place, fresh: false };
@@ -79,10 +82,10 @@ impl Gathered {
                 }
                 self.push(text, What::Repeated);
             }
-            None => {
-                let place = self.entries.len();
-                self.places.insert(entry.digest.clone(), place);
-                self.entries.push(entry);
+            Vacant(new) => {
+                let place = *new.insert(self.entries.len());
+                self.blobs.push(manifest.stored());
+                self.entries.push(Entry::new(manifest));
                 self.push(text, What::Manifest { place, fresh });
             }
         }
@@ -103,6 +106,7 @@ impl Gathered {
         self.registry.clear();
         self.repository.clear();
         self.entries.clear();
+        self.blobs.clear();
         self.text.clear();
         self.lines.clear();
         self.places.clear();

@@ -114,12 +114,8 @@ impl Planner<'_> {
             is_selected: self.policy.repositories.selects(&gathered.repository),
         };
         let decided = decide(&repository, &world);
-        for (entry, decision) in gathered.entries.iter().zip(&decided.verdicts) {
-            for blob in &entry.blobs {
-                self.blobs.add(*blob, decision.action == Action::Delete);
-            }
-        }
-        self.summary.count(&gathered.repository, &decided);
+        let freed_here = self.blobs.add(&gathered.blobs, |place| decided.verdicts[place].action == Action::Delete);
+        self.summary.count(&gathered.repository, &decided, freed_here);
         let mut plan = Writer { output: &mut self.output, totals: &mut self.totals, written: &mut self.written, all: self.all };
         plan.write(gathered, &decided)
     }
