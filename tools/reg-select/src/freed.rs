@@ -1,7 +1,7 @@
 //! How many bytes come free: each blob once over the whole input, and only if nothing that stays names it.
 //!
 //! Twenty million blobs must fit, so of a blob eight bytes are held: the front of its digest, the last bit of which is replaced by
-//! a mark. Its size need not be held, because the sum is kept up to date as repositories come. Most blobs are named over and over
+//! a mark. Its size need not be held for long, because the sum is kept up to date as blobs come. Most blobs are named over and over
 //! within one repository, so there each is found once, in a table small enough to be near.
 
 use hashbrown::HashTable;
@@ -63,21 +63,33 @@ impl RepositoryBlobs {
     }
 }
 
-/// Marks a blob that a manifest that stays names.
-const STAYS: u64 = 1;
-/// A power of two. Many small tables grow one by one, where a large one would for a moment need the room of the old and the new.
-const TABLES: usize = 256;
-
 /// Every distinct blob seen, and whether a manifest that stays names it.
 #[derive(Debug)]
 pub struct Blobs {
-    tables: Vec<HashTable<u64>>,
+    parts: Vec<Part>,
     freed: i128,
+}
+
+/// So many parts that one of them is near enough to be sorted fast.
+const PARTS: u64 = 256;
+/// Marks a blob that a manifest that stays names.
+const STAYS: u64 = 1;
+
+/// The blobs whose keys begin alike.
+///
+/// A table would be asked for another far place with each blob, and that costs more than to read the blob. So blobs wait
+/// here until there are enough of them to be sorted and merged with the others in one go.
+#[derive(Debug, Default)]
+struct Part {
+    /// Marked keys, each once, in order.
+    known: Vec<u64>,
+    /// Marked keys and sizes of blobs that may be known.
+    waiting: Vec<(u64, u64)>,
 }
 
 impl Default for Blobs {
     fn default() -> Self {
-        Self { tables: (0..TABLES).map(|_| HashTable::new()).collect(), freed: 0 }
+        Self { parts: (0..PARTS).map(|_| Part::default()).collect(), freed: 0 }
     }
 }
 
@@ -91,43 +103,55 @@ impl Blobs {
             if !stays {
                 freed_here = freed_here.saturating_add(blob.size);
             }
-            self.add_one(blob, stays);
+            let part = &mut self.parts[(blob.key / (u64::MAX / PARTS + 1)) as usize];
+            part.waiting.push((blob.key & !STAYS | u64::from(stays), blob.size));
+            if part.waiting.len() >= (part.known.len() / 4).max(256) {
+                self.freed += part.merge();
+            }
         }
         freed_here
     }
 
-    fn add_one(&mut self, blob: Blob, stays: bool) {
-        let key = blob.key & !STAYS;
-        let table = &mut self.tables[(key >> 1) as usize % TABLES];
-        match table.entry(hash(key), |known| known & !STAYS == key, |known| hash(*known)) {
-            Entry::Occupied(mut known) => {
-                let known = known.get_mut();
-                if stays && *known & STAYS == 0 {
-                    *known |= STAYS;
-                    self.freed -= i128::from(blob.size);
-                }
-            }
-            Entry::Vacant(new) => {
-                new.insert(key | u64::from(stays));
-                if !stays {
-                    self.freed += i128::from(blob.size);
-                }
-            }
-        }
-    }
-
     /// The bytes of the blobs that only manifests that go name.
-    pub fn freed(&self) -> u64 {
+    pub fn freed(&mut self) -> u64 {
+        self.freed += self.parts.iter_mut().map(Part::merge).sum::<i128>();
         // Below zero only where records disagree about the size of a blob.
         u64::try_from(self.freed.max(0)).unwrap_or(u64::MAX)
     }
 }
 
-/// The front of a digest is as good as random. A table looks at the lowest bits of a hash and at the highest, so the lowest must
-/// not be those that chose the table.
-fn hash(key: u64) -> u64 {
-    const LOW: u64 = u32::MAX as u64;
-    key & !LOW | key >> 9 & LOW
+impl Part {
+    /// Makes known what waits, and gives back by how much the sum of what comes free grows, or shrinks.
+    fn merge(&mut self) -> i128 {
+        let mut change = 0;
+        self.waiting.sort_unstable_by_key(|(key, _)| *key);
+        let mut known = Vec::with_capacity(self.known.len() + self.waiting.len());
+        let mut before = self.known.iter().copied().peekable();
+        // Of one blob, the one that goes comes before the one that stays.
+        for (key, size) in self.waiting.drain(..) {
+            while let Some(other) = before.next_if(|other| *other < key & !STAYS) {
+                known.push(other);
+            }
+            known.extend(before.next_if(|other| *other | STAYS == key | STAYS));
+            match known.last_mut() {
+                Some(last) if *last | STAYS == key | STAYS => {
+                    if *last < key {
+                        change -= i128::from(size);
+                    }
+                    *last |= key;
+                }
+                _ => {
+                    if key & STAYS == 0 {
+                        change += i128::from(size);
+                    }
+                    known.push(key);
+                }
+            }
+        }
+        known.extend(before);
+        self.known = known;
+        change
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +190,18 @@ mod tests {
     #[test]
     fn many_blobs_are_told_apart() {
         let spread = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) << 1;
-        let keys: Vec<u64> = (0..10_000).map(spread).collect();
-        assert_eq!(freed(&[&[(&keys[..], 1, true)], &[(&keys[2_500..], 1, false)], &[(&keys[..], 1, true)]]).1, 2_500);
+        let keys: Vec<u64> = (0..200_000).map(spread).collect();
+        let some: Vec<u64> = keys.iter().copied().step_by(3).collect();
+        let stay = |keys: &[u64]| keys.iter().collect::<std::collections::BTreeSet<_>>().len() as u64;
+        for (repositories, expected) in [
+            (vec![(&keys, true), (&some, false), (&keys, true)], stay(&keys) - stay(&some)),
+            (vec![(&some, false), (&keys, true)], stay(&keys) - stay(&some)),
+            (vec![(&some, true), (&keys, true), (&some, true)], stay(&keys)),
+            (vec![(&some, true), (&keys, false)], 0),
+        ] {
+            let repositories: Vec<_> = repositories.into_iter().map(|(keys, goes)| [(&keys[..], 1, goes)]).collect();
+            let repositories: Vec<_> = repositories.iter().map(|manifests| &manifests[..]).collect();
+            assert_eq!(freed(&repositories).1, expected);
+        }
     }
 }
