@@ -4,6 +4,7 @@
 //! are read here, and taken out of the line before serde reads the rest; any other spelling of the same JSON is left to serde.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use memchr::memmem;
 use serde::de::{self, SeqAccess, Visitor};
@@ -25,6 +26,7 @@ pub struct Blobs {
 }
 
 const KEY: &str = "\"blobs\":";
+static KEY_FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(KEY));
 
 /// Reads the blobs of a line, and leaves in `rest` the line with an empty list in their place.
 ///
@@ -33,13 +35,13 @@ const KEY: &str = "\"blobs\":";
 /// before it, so that the key cannot be part of a string; but it may be a key of something within the record, which only one who reads
 /// `rest` can tell.
 pub fn cut(line: &str, rest: &mut String) -> Option<Blobs> {
-    let key = memmem::find(line.as_bytes(), KEY.as_bytes())?;
+    let key = KEY_FINDER.find(line.as_bytes())?;
     let before = line.get(..key)?;
     if !before.ends_with([',', '{']) {
         return None;
     }
     let (list, after) = read_list(line.get(key + KEY.len()..)?)?;
-    if memmem::find(after.as_bytes(), KEY.as_bytes()).is_some() {
+    if KEY_FINDER.find(after.as_bytes()).is_some() {
         return None;
     }
     rest.clear();
