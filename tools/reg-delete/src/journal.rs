@@ -3,7 +3,7 @@
 //! Owns where lines go and that they have got there. A line that cannot be written stops everything, before the request that it
 //! announces. There is one writer; the lines of one deletion follow one another though several repositories are worked on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -168,6 +168,13 @@ impl Sink {
             path.to_owned()
         };
         let file = options.open(&path).with_context(|| format!("opening the journal {}", path.display()))?;
+        match file.try_lock() {
+            // Where files cannot be locked two runs at once are the user's own care.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => {
+                anyhow::bail!("another run is writing the journal {}: wait for its end, or give a folder", path.display())
+            }
+        }
         // A new file's name must last as its content does. A folder that cannot be synced (some network file systems) is no reason to stop.
         if let Some(folder) = path.parent() {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

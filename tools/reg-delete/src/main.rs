@@ -37,7 +37,7 @@ use crate::journal::{Journal, Purpose};
 use crate::judge::{MAX_AGE, MAX_AGE_WITH_INVENTORY, Terms};
 use crate::plan::Plan;
 use crate::tally::Tally;
-use crate::undo::{Lost, Restoration};
+use crate::undo::{Back, Restoration};
 use crate::work::{Place, Work, record};
 
 fn main() -> ExitCode {
@@ -285,7 +285,7 @@ fn restore(
         let servers = servers(restorations.iter().map(|restoration| &restoration.place), settings)?;
         let total = restorations.iter().map(|restoration| restoration.manifests.len()).sum();
         let run = begin(args, context, settings, None, now, total)?;
-        let back: Vec<Vec<&Lost>> = stream::iter(restorations)
+        let back: Vec<Vec<Back<'_>>> = stream::iter(restorations)
             .map(|restoration| async {
                 match servers.get(&restoration.place.host) {
                     Some(server) => put_back::put_back(&run, &server.registry, restoration, args.force).await,
@@ -298,7 +298,7 @@ fn restore(
         run.progress.finish();
         let tally = run.tally.into_inner();
         run.journal.into_inner().finish(tally.totals())?;
-        context.summarize(tally.undo(&undo::keep_lines(&back.concat())));
+        context.summarize(tally.undo(&undo::keep_lines(&back.into_iter().flatten().collect::<Vec<_>>())));
         Ok(tally.status())
     })
 }
