@@ -21,6 +21,8 @@ pub(crate) struct Journal {
     sink: Sink,
     /// Where results are repeated, where the journal is a file of its own.
     results: Option<Output>,
+    /// Whether somebody may follow the results as they come; a table lines up only as a whole.
+    live: bool,
     records: u64,
     repeated: u64,
 }
@@ -89,7 +91,7 @@ impl Journal {
     ///
     /// # Errors
     /// A file that cannot be opened or written.
-    pub(crate) fn open(journal: Option<&Path>, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Self> {
+    pub(crate) fn open(journal: Option<&Path>, format: Option<Format>, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Self> {
         let (sink, results) = match journal {
             Some(path) => (Sink::file(path, now)?, Some(context.output())),
             None => {
@@ -97,7 +99,8 @@ impl Journal {
                 (Sink::Stdout { output: context.output(), file }, None)
             }
         };
-        let mut journal = Self { sink, results, records: 0, repeated: 0 };
+        let live = format.map_or_else(|| !io::stdout().is_terminal(), |format| format == Format::Jsonl);
+        let mut journal = Self { sink, results, live, records: 0, repeated: 0 };
         let header = Header::new(context.name(), context.version(), now);
         // A run begins with a line feed: where the last run's last line was cut, it stays a line of its own.
         journal.sink.write_raw("")?;
@@ -139,7 +142,9 @@ impl Journal {
         if let Some(results) = &mut self.results {
             self.repeated += 1;
             results.write(&record)?;
-            results.flush()?;
+            if self.live {
+                results.flush()?;
+            }
         }
         Ok(())
     }

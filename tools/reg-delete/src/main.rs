@@ -151,7 +151,7 @@ fn show(context: &Context, works: &[Work], now: DateTime<Utc>) -> anyhow::Result
         deletes.chain(untags)
     });
     let tally = written(context, deletions, now)?;
-    context.summarize(tally.dry_run());
+    context.summarize(tally.dry_run("go"));
     Ok(tally.status())
 }
 
@@ -213,7 +213,7 @@ fn begin<'a>(
     now: DateTime<Utc>,
     total: usize,
 ) -> anyhow::Result<Run<'a>> {
-    let journal = RefCell::new(Journal::open(args.journal.as_deref(), context, now)?);
+    let journal = RefCell::new(Journal::open(args.journal.as_deref(), args.common.format, context, now)?);
     let progress = context.progress();
     progress.expect(u64::try_from(total).unwrap_or(u64::MAX));
     Ok(Run { journal, tally: RefCell::default(), inventory, jobs: settings.jobs.max(1), progress })
@@ -270,7 +270,7 @@ fn show_restorations(context: &Context, restorations: &[Restoration], now: DateT
         record(&lost.place, &lost.digest, DeletionAction::Restore, result, why.to_owned(), &lost.tags, &lost.media_type)
     });
     let tally = written(context, records, now)?;
-    context.summarize(tally.dry_run());
+    context.summarize(tally.dry_run("be put back"));
     Ok(tally.status())
 }
 
