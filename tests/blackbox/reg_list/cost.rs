@@ -103,3 +103,22 @@ fn repositories_are_written_while_others_are_read() {
     let ran = running.wait().succeeds();
     assert_eq!(ran.the("trailer")["repositories"], json!(2));
 }
+
+#[test]
+fn memory_is_that_of_the_largest_repository() {
+    // A hundred repositories of 3 MiB that wait for the first, which is slow; 300 MiB would not fit.
+    let server = ScriptedServer::start();
+    let names: Vec<String> = (0..100).map(|n| format!("r{n:03}")).collect();
+    server.on("GET", "/v2/_catalog", Response::json(200, json!({"repositories": names})));
+    for (n, name) in names.iter().enumerate() {
+        server.on("GET", &format!("/v2/{name}/tags/list"), Response::json(200, json!({"name": name, "tags": ["v1"]})));
+        let manifest = json!({"layers": [], "annotations": {"note": format!("{n}{}", "x".repeat(3 << 20))}}).to_string();
+        let mut response = Response::manifest("application/vnd.oci.image.manifest.v1+json", manifest);
+        if n == 0 {
+            response = response.delay(std::time::Duration::from_secs(2));
+        }
+        server.on("GET", &format!("/v2/{name}/manifests/v1"), response);
+    }
+    let script = format!("ulimit -v 200000; reg-list {} | grep -c '\"type\":\"manifest\"'", server.host());
+    shell(&format!("set -o pipefail; {script}")).run().succeeds().stdout_has("100");
+}

@@ -2,7 +2,7 @@
 //!
 //! Repositories are written in the order in which the registry lists them, one after the other, each closed by its record. While
 //! one is written the next ones are read already, so that many small repositories keep the registry as busy as a large one. How far
-//! ahead is bounded by tags, so that memory is that of the largest repository and a little more.
+//! ahead is bounded, by tags here and by bytes in `turn`, so that memory is that of the largest repository and a little more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -135,6 +135,7 @@ impl Section<'_> {
         let mut tagging: VecDeque<JoinHandle<Tagged>> = VecDeque::new();
         let mut tagged: Option<Tagged> = None;
         let mut reading: VecDeque<Ahead> = VecDeque::new();
+        let mut turn = 0;
         loop {
             if let Some(name) = first.take() {
                 if let Name::Repository(repository) = &name {
@@ -148,7 +149,8 @@ impl Section<'_> {
                 if reading.is_empty() || ahead + weight <= AHEAD {
                     let source = Rc::clone(&source);
                     let what = self.what;
-                    reading.push_back(Ahead { weight, reading: tokio::task::spawn_local(finish(source, next, what)) });
+                    reading.push_back(Ahead { weight, reading: tokio::task::spawn_local(finish(source, next, what, turn)) });
+                    turn += 1;
                 } else {
                     tagged = Some(next);
                 }
@@ -161,7 +163,9 @@ impl Section<'_> {
                 done = finished(front.map(|front| &mut front.reading)), if is_reading => {
                     reading.pop_front();
                     let done = done.map_err(io::Error::other)?;
+                    let held = done.outcome.as_ref().map_or(0, |found| found.bytes);
                     source.progress.suspend(|| self.write(done))?;
+                    source.turns.next(held);
                 }
                 list = finished(waiting), if is_tagging => {
                     tagging.pop_front();
@@ -307,12 +311,12 @@ impl Section<'_> {
 }
 
 /// Reads the rest of a repository whose tags are known.
-async fn finish(source: Rc<Source>, (repository, tags): Tagged, what: What) -> Done {
+async fn finish(source: Rc<Source>, (repository, tags): Tagged, what: What, turn: u64) -> Done {
     let TagList { tags, dropped, ghost } = match tags {
         Ok(list) => list,
         Err(error) => return Done { repository, tags: Vec::new(), dropped: Vec::new(), ghost: false, outcome: Err(error) },
     };
-    let found = if what == What::Manifests { read::read(&source, &repository, tags.clone()).await } else { Found::default() };
+    let found = if what == What::Manifests { read::read(&source, &repository, tags.clone(), turn).await } else { Found::default() };
     Done { repository, tags, dropped, ghost, outcome: Ok(found) }
 }
 
