@@ -3,7 +3,7 @@
 //! Owns the order of questions, journal lines and requests. An error of the registry is the result of one manifest; an error of the
 //! journal ends everything, because what is not written must not be done.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 
@@ -17,11 +17,12 @@ use common::manifest::{DOCKER_SCHEMA1_SIGNED, Manifest as Content};
 use common::record::{Deletion, DeletionResult};
 use common::reference::{Tag, Target};
 use common::registry::write::{self, Deletion as Answer};
-use common::registry::{Error, Manifest, Registry};
+use common::registry::{Error, Manifest};
 use futures_util::{StreamExt as _, stream};
 
 use crate::hold;
 use crate::journal::Journal;
+use crate::servers::Server;
 use crate::survey::{Asked, Survey, look, moved, survey};
 use crate::tally::Tally;
 use crate::work::{Doomed, Untag, Work};
@@ -37,13 +38,6 @@ pub(crate) struct Run<'a> {
     pub(crate) inventory: Option<&'a Inventory>,
     pub(crate) jobs: usize,
     pub(crate) progress: Progress,
-}
-
-/// A registry, and what was learnt about it.
-pub(crate) struct Server {
-    pub(crate) registry: Registry,
-    /// It said that it cannot delete a tag alone.
-    pub(crate) no_untag: Cell<bool>,
 }
 
 /// What came of one manifest or tag.
