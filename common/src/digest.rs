@@ -3,6 +3,7 @@
 //! Owns the grammar and the hashing of bytes. Knows nothing of manifests or registries.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::de::{self, Visitor};
@@ -13,7 +14,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 ///
 /// Only the two algorithms that the image spec registers for every implementation are accepted. The exact length is checked,
 /// so a `Digest` is safe to build a URL or a path from (CVE-2024-3727 came of digests that were not).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Digest {
     /// A SHA-256 digest.
     Sha256([u8; 32]),
@@ -62,6 +63,12 @@ impl Digest {
         }
     }
 
+    /// The first eight bytes as a number: as good as random, and enough to tell one digest from another in a count.
+    #[must_use]
+    pub fn front(&self) -> u64 {
+        self.bytes().first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+    }
+
     /// The hexadecimal part, without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
@@ -74,6 +81,13 @@ impl Digest {
         let mut text = self.to_string();
         text.truncate(self.algorithm().len() + 1 + 12);
         text
+    }
+}
+
+impl Hash for Digest {
+    /// A million digests are looked up in a run; hashing a quarter of each does as well.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.front());
     }
 }
 
@@ -93,7 +107,8 @@ impl FromStr for Digest {
 }
 
 fn is_lower_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    // Without a way out in the middle, many bytes are looked at at once.
+    text.len() == length && text.bytes().fold(true, |all, byte| all & matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl fmt::Display for Digest {

@@ -59,19 +59,31 @@ impl Problem {
 }
 
 /// Reads lines that hold records.
+///
+/// A line is handed out of the input's own buffer where that holds all of it, so that most are never copied.
 pub struct Reader<R> {
     name: String,
     input: R,
+    /// A line that goes over the end of the input's buffer.
     buffer: Vec<u8>,
+    /// How much of the input's buffer is the line handed out last; 0 where that is in `buffer`.
+    handed_out: usize,
     number: u64,
     /// Whether the line read last was ended by the input's end and not by a line feed.
     ended: bool,
 }
 
+/// What was found at the place where a line may begin.
+enum Found {
+    Line,
+    Blank,
+    End,
+}
+
 impl<R: BufRead> Reader<R> {
     /// Reads `input`; `name` is what errors call it.
     pub fn new(name: impl Into<String>, input: R) -> Self {
-        Self { name: name.into(), input, buffer: Vec::new(), number: 0, ended: false }
+        Self { name: name.into(), input, buffer: Vec::new(), handed_out: 0, number: 0, ended: false }
     }
 
     /// The next line that is not blank, or `None` at the end.
@@ -80,23 +92,32 @@ impl<R: BufRead> Reader<R> {
     /// An input that cannot be read, a line that is too long or not UTF-8.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Error> {
         loop {
+            self.input.consume(std::mem::take(&mut self.handed_out));
             self.buffer.clear();
             self.number += 1;
-            if !self.fill()? {
-                return Ok(None);
-            }
-            if !self.buffer.trim_ascii().is_empty() {
-                break;
+            match self.find()? {
+                Found::Line => break,
+                Found::Blank => {}
+                Found::End => return Ok(None),
             }
         }
-        match std::str::from_utf8(self.buffer.trim_ascii()) {
-            Ok(text) => Ok(Some(Line { name: &self.name, number: self.number, text, last: self.ended })),
-            Err(_) => Err(self.error(Problem::Encoding)),
+        let Self { name, input, buffer, handed_out, number, ended } = self;
+        let error = |problem: Problem| Error { name: name.clone(), line: *number, problem };
+        let bytes = if *handed_out > 0 {
+            // What is there is given again, and nothing is read.
+            input.fill_buf().map_err(|cause| error(cause.into()))?.get(..*handed_out).unwrap_or_default()
+        } else {
+            buffer
+        };
+        match std::str::from_utf8(bytes.trim_ascii()) {
+            Ok(text) => Ok(Some(Line { name, number: *number, text, last: *ended })),
+            Err(_) => Err(error(Problem::Encoding)),
         }
     }
 
-    /// Reads up to a line feed; false at the end of the input.
-    fn fill(&mut self) -> Result<bool, Error> {
+    /// Finds the end of the line that begins here.
+    fn find(&mut self) -> Result<Found, Error> {
+        let found = |line: &[u8]| if line.trim_ascii().is_empty() { Found::Blank } else { Found::Line };
         loop {
             let available = match self.input.fill_buf() {
                 Ok(available) => available,
@@ -105,19 +126,22 @@ impl<R: BufRead> Reader<R> {
             };
             if available.is_empty() {
                 self.ended = true;
-                return Ok(!self.buffer.is_empty());
+                return Ok(if self.buffer.is_empty() { Found::End } else { found(&self.buffer) });
             }
-            let (used, ended) = match memchr::memchr(b'\n', available) {
-                Some(end) => (end + 1, true),
-                None => (available.len(), false),
-            };
-            self.buffer.extend_from_slice(&available[..used]);
-            self.input.consume(used);
-            if self.buffer.len() > LONGEST_LINE {
+            let end = memchr::memchr(b'\n', available);
+            let line = &available[..end.map_or(available.len(), |end| end + 1)];
+            if self.buffer.len() + line.len() > LONGEST_LINE {
                 return Err(self.error(Problem::TooLong));
             }
-            if ended {
-                return Ok(true);
+            if end.is_some() && self.buffer.is_empty() {
+                self.handed_out = line.len();
+                return Ok(found(line));
+            }
+            let used = line.len();
+            self.buffer.extend_from_slice(line);
+            self.input.consume(used);
+            if end.is_some() {
+                return Ok(found(&self.buffer));
             }
         }
     }
@@ -399,6 +423,25 @@ mod tests {
         ] {
             let error = read(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn lines_may_go_over_the_end_of_any_buffer() {
+        let long = "x".repeat(40);
+        let text = format!("a\n\n bb \r\n{long}\n \nccc\n{long}");
+        for capacity in 1..text.len() + 2 {
+            let mut reader = Reader::new("f", io::BufReader::with_capacity(capacity, text.as_bytes()));
+            let mut lines = Vec::new();
+            while let Some(line) = reader.next_line().unwrap() {
+                lines.push((line.number(), line.text().to_owned(), line.last));
+            }
+            let line = |number, text: &str, last| (number, text.to_owned(), last);
+            assert_eq!(
+                lines,
+                [line(1, "a", false), line(3, "bb", false), line(4, &long, false), line(6, "ccc", false), line(7, &long, true)],
+                "with a buffer of {capacity}"
+            );
         }
     }
 

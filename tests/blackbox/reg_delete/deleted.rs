@@ -127,6 +127,18 @@ fn an_untag_that_is_out_of_date_is_skipped() {
 }
 
 #[test]
+fn the_last_tag_is_never_taken() {
+    let registry = Registry::start();
+    let app = Image::new().layer("a").tag("old").tag("new").push(&registry, "team/app");
+    image(&registry, "team/app", "other");
+    let plan = Plan::of(registry.host()).untags(&app, &["old"]);
+    registry.client().retag("team/app", "other", "new");
+    let ran = carry_out(&plan).run().succeeds().stderr_has("no other tag names the manifest now");
+    assert_eq!(steps(&ran, &app), ["skipped"]);
+    assert_eq!(registry.client().head("team/app", "old").digest(), app.digest);
+}
+
+#[test]
 fn several_registries_and_repositories_are_done_in_one_run() {
     let (one, two) = (Registry::start(), Registry::start());
     let pushed: Vec<Pushed> = (0..5).map(|n| image(&one, &format!("team/app{n}"), "1")).collect();

@@ -137,3 +137,25 @@ fn a_manifest_that_is_not_utf_8_comes_back_byte_for_byte() {
     undo(ran.stdout()).run().succeeds();
     assert_eq!(registry.client().manifest("team/app", "odd").body, bytes);
 }
+
+#[test]
+fn two_runs_do_not_write_into_one_file() {
+    let registry = Registry::start();
+    let (one, two) = (image(&registry, "team/app", "1"), image(&registry, "team/other", "1"));
+    let proxy = Proxy::before(&registry);
+    let folder = tempfile::TempDir::new().unwrap();
+    let journal = folder.path().join("journal.jsonl");
+    let gate = proxy.hold_before(deletes);
+    let mut running = carry_out(&Plan::of(proxy.host()).deletes(&one)).arg("--journal").arg(&journal).spawn();
+    running.close_stdin();
+    gate.wait();
+    carry_out(&Plan::of(proxy.host()).deletes(&two))
+        .arg("--journal")
+        .arg(&journal)
+        .run()
+        .status(2)
+        .stderr_has("another run is writing the journal");
+    gate.open();
+    running.wait().succeeds();
+    assert!(!is_there(&registry, &one) && is_there(&registry, &two));
+}

@@ -270,3 +270,73 @@ fn tags_are_listed_before_the_first_deletion() {
     let ran = carry_out(&Plan::of(proxy.host()).deletes(&old)).run().succeeds();
     assert_eq!(result(&ran, &old)["result"], "skipped");
 }
+
+/// Numbers that look like chance and are the same in each run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: usize) -> usize {
+        // The generator of Knuth's MMIX; its high bits are the good ones.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
+
+/// Whether a manifest and all that it leads to is there.
+fn is_whole(registry: &Registry, repository: &str, reference: &str) -> bool {
+    let answer = registry.client().manifest(repository, reference);
+    let children = || answer.json()["manifests"].as_array().cloned().unwrap_or_default();
+    answer.status == 200 && children().iter().all(|child| is_whole(registry, repository, child["digest"].as_str().unwrap()))
+}
+
+#[test]
+fn whatever_happens_in_between_what_is_tagged_or_used_stays_whole_and_the_rest_comes_back() {
+    let registry = Registry::start();
+    let client = registry.client();
+    let (mut deleted, mut skipped) = (0, 0);
+    for round in 0..25 {
+        let mut chance = Chance(round);
+        let repository = format!("team/app{round}");
+        let leaf = |name: String| Image::new().layer(&name).annotation("round", &round.to_string());
+        let mut pushed: Vec<Pushed> = (0..5).map(|n| leaf(n.to_string()).tag(&format!("image{n}")).push(&registry, &repository)).collect();
+        for n in 0..4 {
+            let index = Index::new().entry(leaf(format!("child {n}"))).entry(&pushed[chance.below(pushed.len())].clone());
+            pushed.push(index.tag(&format!("index{n}")).push(&registry, &repository));
+        }
+        let parents = |pushed: &[Pushed], of: &str| -> Vec<Pushed> {
+            pushed.iter().filter(|index| index.children.iter().any(|child| child.digest == of)).cloned().collect()
+        };
+        let all: Vec<Pushed> = pushed.iter().flat_map(|pushed| [vec![pushed.clone()], pushed.children.clone()].concat()).collect();
+        // The plan takes everything, or lost some of it to a filter, and passes on a use of what comes later.
+        let later = Index::new().entry(&all[chance.below(all.len())].clone()).push(&registry, &repository);
+        let used = Index::new().entry(&later).push(&registry, &repository);
+        let mut plan = Plan::of(registry.host()).passes_on(&repository, json!({"digest": used.digest}));
+        for doomed in &all {
+            if !plan.names(doomed) && chance.below(8) > 0 {
+                let above = parents(&pushed, &doomed.digest);
+                plan = plan.deletes_below(doomed, &above.iter().collect::<Vec<_>>());
+            }
+        }
+        // Then others are at work: rollbacks, tags that move on, new indexes.
+        for n in 0..chance.below(4) {
+            let (from, to) = (&all[chance.below(all.len())], &all[chance.below(all.len())]);
+            match chance.below(3) {
+                0 => drop(client.retag(&repository, &from.digest, &format!("rollback{n}"))),
+                1 => drop(to.tags.first().map(|tag| client.retag(&repository, &from.digest, tag))),
+                _ => drop(Index::new().entry(from).entry(to).tag(&format!("new{n}")).push(&registry, &repository)),
+            }
+        }
+        let ran = carry_out(&plan).run().succeeds();
+        deleted += ran.the("trailer")["deleted"].as_u64().unwrap();
+        skipped += ran.the("trailer")["skipped"].as_u64().unwrap();
+        for tag in client.tags(&repository) {
+            assert!(is_whole(&registry, &repository, &tag), "round {round}, tag {tag}\n{ran}");
+        }
+        assert!(is_whole(&registry, &repository, &used.digest), "round {round}\n{ran}");
+        undo(ran.stdout()).run().succeeds();
+        for pushed in &all {
+            assert!(is_whole(&registry, &repository, &pushed.digest), "round {round}, {} did not come back\n{ran}", pushed.digest);
+        }
+    }
+    assert!(deleted > 50 && skipped > 50, "the rounds try both: {deleted} deleted, {skipped} skipped");
+}

@@ -14,12 +14,12 @@ use crate::undo::Wanted;
 /// Carries out the deletions of a plan, with a journal that can put them back
 #[derive(Debug, Parser)]
 #[command(before_help = "Examples:
-  reg-delete < plan.jsonl                                  what would be done; nothing is asked of any registry
-  reg-delete --yes < plan.jsonl >> journal.jsonl           do it, and remember how to undo it
-  reg-delete --yes --journal journals/ < plan.jsonl        the same, with a file for each run in a folder
-  reg-delete --resume --yes < journal.jsonl >> more.jsonl  finish what was interrupted
-  reg-delete --undo --yes < journal.jsonl                  put everything back
-  reg-delete --undo --yes team/app:1.2 < journal.jsonl     put one image back
+  reg-delete < plan.jsonl                                      what would be done
+  reg-delete --yes < plan.jsonl >> journal.jsonl               do it, and remember how to undo it
+  reg-delete --yes --journal journals/ < plan.jsonl            a file for each run in a folder
+  reg-delete --resume --yes < journal.jsonl >> journal.jsonl   finish what was interrupted
+  reg-delete --undo --yes < journal.jsonl                      put everything back
+  reg-delete --undo --yes team/app:1.2 < journal.jsonl         put one image back
 ")]
 pub(crate) struct Args {
     /// Do it; without this flag only what would be done is shown

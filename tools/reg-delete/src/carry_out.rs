@@ -3,7 +3,7 @@
 //! Owns the order of questions, journal lines and requests. An error of the registry is the result of one manifest; an error of the
 //! journal ends everything, because what is not written must not be done.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 
@@ -17,12 +17,13 @@ use common::manifest::{DOCKER_SCHEMA1_SIGNED, Manifest as Content};
 use common::record::{Deletion, DeletionResult};
 use common::reference::{Tag, Target};
 use common::registry::write::{self, Deletion as Answer};
-use common::registry::{Error, Manifest, Registry};
+use common::registry::{Error, Manifest};
 use futures_util::{StreamExt as _, stream};
 
 use crate::hold;
 use crate::journal::Journal;
-use crate::survey::{Asked, look, moved, survey};
+use crate::servers::Server;
+use crate::survey::{Asked, Survey, look, moved, survey};
 use crate::tally::Tally;
 use crate::work::{Doomed, Untag, Work};
 
@@ -37,13 +38,6 @@ pub(crate) struct Run<'a> {
     pub(crate) inventory: Option<&'a Inventory>,
     pub(crate) jobs: usize,
     pub(crate) progress: Progress,
-}
-
-/// A registry, and what was learnt about it.
-pub(crate) struct Server {
-    pub(crate) registry: Registry,
-    /// It said that it cannot delete a tag alone.
-    pub(crate) no_untag: Cell<bool>,
 }
 
 /// What came of one manifest or tag.
@@ -70,7 +64,7 @@ impl Run<'_> {
             let mut journal = self.journal.borrow_mut();
             work.uses.iter().try_for_each(|record| journal.note(record))?;
         }
-        let deletion = Repository { run: self, server, work: &work, graph: &graph, ghost: survey.ghost, announced: RefCell::default() };
+        let deletion = Repository { run: self, server, work: &work, graph: &graph, survey: &survey, announced: RefCell::default() };
         for (place, doomed) in work.deletes.iter().enumerate() {
             let (result, why) = match &doomed.held {
                 Some(why) => (DeletionResult::Skipped, Some(why.clone())),
@@ -128,7 +122,7 @@ struct Repository<'a> {
     server: &'a Server,
     work: &'a Work,
     graph: &'a Graph,
-    ghost: bool,
+    survey: &'a Survey,
     /// Dependents of which a `planned` line was written already.
     announced: RefCell<HashSet<usize>>,
 }
@@ -155,7 +149,7 @@ impl Repository<'_> {
         Ok(match answer {
             Ok(Answer::Absent) => (DeletionResult::Absent, None),
             Ok(Answer::Accepted) => self.confirm(&doomed.digest).await,
-            Err(error) if self.ghost && error.is_name_unknown() => (DeletionResult::Absent, None),
+            Err(error) if self.survey.ghost && error.is_name_unknown() => (DeletionResult::Absent, None),
             Err(error) => (DeletionResult::Failed, Some(error.to_string())),
         })
     }
@@ -166,7 +160,7 @@ impl Repository<'_> {
         let target = Target::Digest(doomed.digest.clone());
         let manifest = match self.server.registry.manifest(&self.work.place.repository, &target).await {
             Ok(manifest) => manifest,
-            Err(error) if error.is_manifest_unknown() || (self.ghost && error.is_name_unknown()) => {
+            Err(error) if error.is_manifest_unknown() || (self.survey.ghost && error.is_name_unknown()) => {
                 return Err((DeletionResult::Absent, None));
             }
             Err(error) => return Err(failed(error)),
@@ -188,16 +182,19 @@ impl Repository<'_> {
             .collect();
         for digest in above {
             // Even one that this run has just deleted is asked for: who pushes it again at this moment needs what it names.
-            match look(&self.server.registry, &self.work.place, &Target::Digest(digest.clone()), self.ghost).await {
+            match look(&self.server.registry, &self.work.place, &Target::Digest(digest.clone()), self.survey.ghost).await {
                 Ok(None) => {}
                 Ok(Some(_)) => return Err((DeletionResult::Skipped, Some(format!("it belongs to {}, which is there", digest.short())))),
                 Err(error) => return Err(failed(error)),
             }
         }
         let mut there = BTreeSet::new();
-        let mut tags = stream::iter(&doomed.tags)
-            .map(|tag| async move { (tag, look(&self.server.registry, &self.work.place, &Target::Tag(tag.clone()), self.ghost).await) })
-            .buffered(self.run.jobs);
+        let mut tags =
+            stream::iter(&doomed.tags)
+                .map(|tag| async move {
+                    (tag, look(&self.server.registry, &self.work.place, &Target::Tag(tag.clone()), self.survey.ghost).await)
+                })
+                .buffered(self.run.jobs);
         while let Some((tag, now)) = tags.next().await {
             match now {
                 Ok(Some(head)) if head.digest != doomed.digest => return Err((DeletionResult::Skipped, Some(moved(tag, &head.digest)))),
@@ -267,12 +264,23 @@ impl Repository<'_> {
         Ok(())
     }
 
+    /// Whether no tag would name a manifest any more, if it lost those that the plan takes.
+    async fn last_tag(&self, untag: &Untag) -> Result<bool, Error> {
+        for tag in self.survey.tags.get(&untag.digest).into_iter().flatten().filter(|tag| !untag.tags.contains(*tag)) {
+            let head = look(&self.server.registry, &self.work.place, &Target::Tag(tag.clone()), self.survey.ghost).await?;
+            if head.is_some_and(|head| head.digest == untag.digest) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn untag_one(&self, untag: &Untag, tag: &Tag) -> io::Result<Outcome> {
-        let look = |target| async move { look(&self.server.registry, &self.work.place, &target, self.ghost).await };
+        let look = |target| async move { look(&self.server.registry, &self.work.place, &target, self.survey.ghost).await };
         let failed = |error: Error| (DeletionResult::Failed, Some(error.to_string()));
         let manifest = match self.server.registry.manifest(&self.work.place.repository, &Target::Digest(untag.digest.clone())).await {
             Ok(manifest) => manifest,
-            Err(error) if error.is_manifest_unknown() || (self.ghost && error.is_name_unknown()) => {
+            Err(error) if error.is_manifest_unknown() || (self.survey.ghost && error.is_name_unknown()) => {
                 return Ok((DeletionResult::Absent, None));
             }
             Err(error) => return Ok(failed(error)),
@@ -281,6 +289,14 @@ impl Repository<'_> {
             Ok(Some(head)) if head.digest == untag.digest => {}
             Ok(Some(head)) => return Ok((DeletionResult::Skipped, Some(moved(tag, &head.digest)))),
             Ok(None) => return Ok((DeletionResult::Absent, None)),
+            Err(error) => return Ok(failed(error)),
+        }
+        match self.last_tag(untag).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let why = "no other tag names the manifest now: without this one nothing would lead to it";
+                return Ok((DeletionResult::Skipped, Some(why.to_owned())));
+            }
             Err(error) => return Ok(failed(error)),
         }
         let mut started = untag.record(&self.work.place, &BTreeSet::from([tag.clone()]), DeletionResult::Started, None);

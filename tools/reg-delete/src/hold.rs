@@ -78,7 +78,7 @@ fn in_use(entry: &UseEntry, what: &str) -> String {
 }
 
 /// Holds the children and referrers of what is held, at any depth.
-fn spread(work: &mut Work, graph: &Graph) {
+pub(crate) fn spread(work: &mut Work, graph: &Graph) {
     let mut open: Vec<usize> =
         (0..work.deletes.len()).filter(|place| work.deletes.get(*place).is_some_and(|doomed| doomed.held.is_some())).collect();
     while let Some(place) = open.pop() {

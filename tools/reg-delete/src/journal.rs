@@ -3,7 +3,7 @@
 //! Owns where lines go and that they have got there. A line that cannot be written stops everything, before the request that it
 //! announces. There is one writer; the lines of one deletion follow one another though several repositories are worked on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -21,6 +21,8 @@ pub(crate) struct Journal {
     sink: Sink,
     /// Where results are repeated, where the journal is a file of its own.
     results: Option<Output>,
+    /// Whether somebody may follow the results as they come; a table lines up only as a whole.
+    live: bool,
     records: u64,
     repeated: u64,
 }
@@ -89,7 +91,7 @@ impl Journal {
     ///
     /// # Errors
     /// A file that cannot be opened or written.
-    pub(crate) fn open(journal: Option<&Path>, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Self> {
+    pub(crate) fn open(journal: Option<&Path>, format: Option<Format>, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Self> {
         let (sink, results) = match journal {
             Some(path) => (Sink::file(path, now)?, Some(context.output())),
             None => {
@@ -97,7 +99,8 @@ impl Journal {
                 (Sink::Stdout { output: context.output(), file }, None)
             }
         };
-        let mut journal = Self { sink, results, records: 0, repeated: 0 };
+        let live = format.map_or_else(|| !io::stdout().is_terminal(), |format| format == Format::Jsonl);
+        let mut journal = Self { sink, results, live, records: 0, repeated: 0 };
         let header = Header::new(context.name(), context.version(), now);
         // A run begins with a line feed: where the last run's last line was cut, it stays a line of its own.
         journal.sink.write_raw("")?;
@@ -139,7 +142,9 @@ impl Journal {
         if let Some(results) = &mut self.results {
             self.repeated += 1;
             results.write(&record)?;
-            results.flush()?;
+            if self.live {
+                results.flush()?;
+            }
         }
         Ok(())
     }
@@ -168,6 +173,13 @@ impl Sink {
             path.to_owned()
         };
         let file = options.open(&path).with_context(|| format!("opening the journal {}", path.display()))?;
+        match file.try_lock() {
+            // Where files cannot be locked two runs at once are the user's own care.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => {
+                anyhow::bail!("another run is writing the journal {}: wait for its end, or give a folder", path.display())
+            }
+        }
         // A new file's name must last as its content does. A folder that cannot be synced (some network file systems) is no reason to stop.
         if let Some(folder) = path.parent() {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

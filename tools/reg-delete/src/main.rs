@@ -2,6 +2,7 @@
 
 mod arguments; // the command line
 mod carry_out; // one repository: asked once more, written down, deleted
+mod dry_run; // what would be done
 mod history; // reads journals
 mod hold; // what is in use, and what hangs together with what stays: no input, no output
 mod journal; // where lines go, and that they have got there
@@ -9,6 +10,7 @@ mod judge; // whether a plan may be acted on: no input, no output, no clock
 mod plan; // reads plans
 mod put_back; // puts manifests back
 mod resume; // what a journal shows unfinished: no input, no output
+mod servers; // the registries, and whether they delete at all
 mod survey; // what a registry says before the first deletion
 mod tally; // what was done, for people
 #[cfg(test)]
@@ -16,29 +18,26 @@ mod testing;
 mod undo; // what is to be put back, and in which order: no input, no output
 mod work; // what is to be done
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use common::cli::{self, Context, Refused, Status, Tool};
 use common::inventory::{Distrust, Inventory, Names};
-use common::record::{Deletion, DeletionAction, DeletionResult, Header, Trailer};
 use common::reference::Host;
-use common::registry::write::{self, Enabled};
-use common::registry::{Registry, Settings};
+use common::registry::Settings;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::arguments::Args;
-use crate::carry_out::{Run, Server};
+use crate::carry_out::Run;
 use crate::history::History;
 use crate::journal::{Journal, Purpose};
 use crate::judge::{MAX_AGE, MAX_AGE_WITH_INVENTORY, Terms};
 use crate::plan::Plan;
-use crate::tally::Tally;
-use crate::undo::{Lost, Restoration};
-use crate::work::{Place, Work, record};
+use crate::undo::{Back, Restoration};
+use crate::work::{Place, Work};
 
 fn main() -> ExitCode {
     cli::main(Tool { name: "reg-delete", version: env!("CARGO_PKG_VERSION"), destructive: true }, run)
@@ -61,7 +60,7 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
     if let Some(inventory) = &inventory {
         works.iter_mut().for_each(|work| hold::by_inventory(work, inventory));
     }
-    if args.yes { delete(&args, context, &settings, works, inventory.as_ref(), now) } else { show(context, &works, now) }
+    if args.yes { delete(&args, context, &settings, works, inventory.as_ref(), now) } else { dry_run::deletions(context, &works, now) }
 }
 
 type Task = (Vec<Work>, Names, Vec<Place>);
@@ -137,40 +136,6 @@ fn inventory(args: &Args, names: Names, named: &[Place], now: DateTime<Utc>) -> 
     Ok(Some(inventory))
 }
 
-/// The dry run: asks nothing of any registry.
-fn show(context: &Context, works: &[Work], now: DateTime<Utc>) -> anyhow::Result<Status> {
-    let deletions = works.iter().flat_map(|work| {
-        let deletes = work.deletes.iter().map(|doomed| match &doomed.held {
-            Some(why) => doomed.record(&work.place, DeletionResult::Skipped, Some(why.clone())),
-            None => doomed.record(&work.place, DeletionResult::Planned, None),
-        });
-        let untags = work.untags.iter().map(|untag| match &untag.held {
-            Some(why) => untag.record(&work.place, &untag.tags, DeletionResult::Skipped, Some(why.clone())),
-            None => untag.record(&work.place, &untag.tags, DeletionResult::Planned, None),
-        });
-        deletes.chain(untags)
-    });
-    let tally = written(context, deletions, now)?;
-    context.summarize(tally.dry_run());
-    Ok(tally.status())
-}
-
-/// Writes the records of a dry run.
-fn written(context: &Context, records: impl Iterator<Item = Deletion>, now: DateTime<Utc>) -> anyhow::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut output = context.output();
-    output.write(&Header::new(context.name(), context.version(), now))?;
-    let mut count = 0;
-    for record in records {
-        count += 1;
-        tally.count(&record);
-        output.write(&record)?;
-    }
-    output.write(&Trailer::new(true, count, tally.totals()))?;
-    output.flush()?;
-    Ok(tally)
-}
-
 /// Does it: several repositories side by side, one manifest after another in each.
 fn delete(
     args: &Args,
@@ -181,9 +146,9 @@ fn delete(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Status> {
     runtime()?.block_on(async {
-        let servers = servers(works.iter().map(|work| &work.place), settings)?;
+        let servers = servers::open(works.iter().map(|work| &work.place), settings)?;
         for server in servers.values() {
-            deletion_is_enabled(&server.registry, &works).await?;
+            servers::deletion_is_enabled(&server.registry, &works).await?;
         }
         let total: usize = works.iter().map(|work| work.deletes.len() + work.untags.len()).sum();
         let run = begin(args, context, settings, inventory, now, total)?;
@@ -213,39 +178,10 @@ fn begin<'a>(
     now: DateTime<Utc>,
     total: usize,
 ) -> anyhow::Result<Run<'a>> {
-    let journal = RefCell::new(Journal::open(args.journal.as_deref(), context, now)?);
+    let journal = RefCell::new(Journal::open(args.journal.as_deref(), args.common.format, context, now)?);
     let progress = context.progress();
     progress.expect(u64::try_from(total).unwrap_or(u64::MAX));
     Ok(Run { journal, tally: RefCell::default(), inventory, jobs: settings.jobs.max(1), progress })
-}
-
-/// Opens the registries that are to be asked.
-fn servers<'a>(places: impl Iterator<Item = &'a Place>, settings: &Settings) -> anyhow::Result<HashMap<Host, Server>> {
-    let mut servers = HashMap::new();
-    for place in places {
-        if !servers.contains_key(&place.host) {
-            let registry = Registry::open(&place.host, settings)?;
-            servers.insert(place.host.clone(), Server { registry, no_untag: Cell::new(false) });
-        }
-    }
-    Ok(servers)
-}
-
-/// Finds out whether a registry deletes at all, before the first deletion anywhere.
-async fn deletion_is_enabled(registry: &Registry, works: &[Work]) -> anyhow::Result<()> {
-    let host = registry.host();
-    let Some(work) = works.iter().find(|work| work.place.host == *host) else { return Ok(()) };
-    match write::deletion_enabled(registry, &work.place.repository).await {
-        Ok(Enabled::Enabled) => Ok(()),
-        // A registry that forgets a repository with its last manifest: nothing is known, and the deletions will tell.
-        Err(error) if error.is_name_unknown() => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("asking {host} whether it deletes; nothing was deleted")),
-        Ok(Enabled::Disabled) => anyhow::bail!(
-            "{host} answers 405 to deletions, so nothing was deleted: deletion is switched off there, or it is read-only, or a cache of another \
-             registry; to switch it on, add to its configuration\n\nstorage:\n  delete:\n    enabled: true\n\nor set \
-             REGISTRY_STORAGE_DELETE_ENABLED=true for it, and restart it"
-        ),
-    }
 }
 
 /// Puts back what journals show deleted.
@@ -257,21 +193,8 @@ fn undo(args: &Args, context: &Context, settings: &Settings, now: DateTime<Utc>)
     }
     let answered = if unanswered.is_empty() { Status::Done } else { Status::Partial };
     let status =
-        if args.yes { restore(args, context, settings, &restorations, now)? } else { show_restorations(context, &restorations, now)? };
+        if args.yes { restore(args, context, settings, &restorations, now)? } else { dry_run::restorations(context, &restorations, now)? };
     Ok(status.and(answered))
-}
-
-fn show_restorations(context: &Context, restorations: &[Restoration], now: DateTime<Utc>) -> anyhow::Result<Status> {
-    let records = restorations.iter().flat_map(|restoration| &restoration.manifests).map(|lost| {
-        let (result, why) = match &lost.content {
-            Ok(_) => (DeletionResult::Planned, "undo"),
-            Err(why) => (DeletionResult::Failed, why.as_str()),
-        };
-        record(&lost.place, &lost.digest, DeletionAction::Restore, result, why.to_owned(), &lost.tags, &lost.media_type)
-    });
-    let tally = written(context, records, now)?;
-    context.summarize(tally.dry_run());
-    Ok(tally.status())
 }
 
 fn restore(
@@ -282,10 +205,10 @@ fn restore(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Status> {
     runtime()?.block_on(async {
-        let servers = servers(restorations.iter().map(|restoration| &restoration.place), settings)?;
+        let servers = servers::open(restorations.iter().map(|restoration| &restoration.place), settings)?;
         let total = restorations.iter().map(|restoration| restoration.manifests.len()).sum();
         let run = begin(args, context, settings, None, now, total)?;
-        let back: Vec<Vec<&Lost>> = stream::iter(restorations)
+        let back: Vec<Vec<Back<'_>>> = stream::iter(restorations)
             .map(|restoration| async {
                 match servers.get(&restoration.place.host) {
                     Some(server) => put_back::put_back(&run, &server.registry, restoration, args.force).await,
@@ -298,7 +221,7 @@ fn restore(
         run.progress.finish();
         let tally = run.tally.into_inner();
         run.journal.into_inner().finish(tally.totals())?;
-        context.summarize(tally.undo(&undo::keep_lines(&back.concat())));
+        context.summarize(tally.undo(&undo::keep_lines(&back.into_iter().flatten().collect::<Vec<_>>())));
         Ok(tally.status())
     })
 }

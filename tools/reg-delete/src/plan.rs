@@ -15,6 +15,7 @@ use common::record::{Action, Header, Input, Kind, Limit, PlanTotals, Repository,
 use common::reference::{InvalidName, Tag};
 use serde::Deserialize;
 
+use crate::hold;
 use crate::work::{Doomed, Place, Untag, Work};
 
 /// The way out for who took a stream apart.
@@ -264,7 +265,12 @@ impl Reading {
 
     fn finish(mut self) -> Plan {
         self.plan.works.retain(|work| !work.is_empty());
-        self.plan.works.iter_mut().for_each(Work::put_in_order);
+        for work in &mut self.plan.works {
+            work.put_in_order();
+            // What another plan keeps keeps its children and referrers.
+            let graph = work.graph();
+            hold::spread(work, &graph);
+        }
         self.plan
     }
 }
@@ -394,6 +400,10 @@ mod tests {
         };
         let (delete, keep) = (manifest("a", &["1", "2"], "delete"), manifest("a", &["1", "2"], "keep"));
         assert!(both(std::slice::from_ref(&delete), std::slice::from_ref(&keep)).deletes[0].held.is_some());
+        let mut child = manifest("child", &[], "delete");
+        child["parents"] = json!([digest("a")]);
+        let work = both(&[delete.clone(), child], std::slice::from_ref(&keep));
+        assert!(work.deletes.iter().all(|doomed| doomed.held.is_some()), "with all that belongs to it");
         let work = both(&[keep, manifest("b", &["9"], "untag")], std::slice::from_ref(&delete));
         assert!(work.deletes.is_empty() && work.untags.len() == 1, "a manifest kept first is not deleted by what follows");
         let work = both(&[manifest("a", &["1"], "delete")], &[delete]);

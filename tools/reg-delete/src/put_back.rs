@@ -16,23 +16,21 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::carry_out::Run;
 use crate::survey::look;
-use crate::undo::{Content, Lost, Restoration};
+use crate::undo::{Back, Content, Lost, Restoration};
 use crate::work::{Place, record};
 
 /// What is put back where the journal does not say: what most manifests are.
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Puts back what belongs to one repository; gives those that are back.
+/// Puts back what belongs to one repository; gives those that are back, each with the tags that name it.
 ///
 /// # Errors
 /// A journal that cannot be written.
-pub(crate) async fn put_back<'a>(run: &Run<'_>, registry: &Registry, wanted: &'a Restoration, force: bool) -> io::Result<Vec<&'a Lost>> {
+pub(crate) async fn put_back<'a>(run: &Run<'_>, registry: &Registry, wanted: &'a Restoration, force: bool) -> io::Result<Vec<Back<'a>>> {
     let repository = Repository { run, registry, place: &wanted.place, force, blobs: RefCell::default() };
     let mut back = Vec::new();
     for lost in &wanted.manifests {
-        if repository.put_back(lost).await? {
-            back.push(lost);
-        }
+        back.extend(repository.put_back(lost).await?.map(|tags| Back { lost, tags }));
     }
     Ok(back)
 }
@@ -55,8 +53,8 @@ struct Tags {
 }
 
 impl Repository<'_> {
-    /// Puts one manifest back; says whether it is there afterwards.
-    async fn put_back(&self, lost: &Lost) -> io::Result<bool> {
+    /// Puts one manifest back; gives the tags that name it then, or nothing where it is not there.
+    async fn put_back(&self, lost: &Lost) -> io::Result<Option<BTreeSet<Tag>>> {
         let content = match &lost.content {
             Ok(content) => content,
             Err(why) => return self.fail(lost, why.clone()),
@@ -81,20 +79,22 @@ impl Repository<'_> {
         } else if tags.moved.is_empty() {
             self.run.result(self.record(lost, DeletionResult::Skipped, "it is there already, with all of its tags", &lost.tags))?;
         }
+        let mut there = lost.tags.clone();
         for (tag, digest) in tags.moved {
+            there.remove(&tag);
             let why = format!("the tag {tag} names {} now, and is left alone without --force", digest.short());
             self.run.result(self.record(lost, DeletionResult::Skipped, &why, &BTreeSet::from([tag])))?;
         }
-        Ok(true)
+        Ok(Some(there))
     }
 
     fn record(&self, lost: &Lost, result: DeletionResult, why: &str, tags: &BTreeSet<Tag>) -> Deletion {
         record(self.place, &lost.digest, DeletionAction::Restore, result, why.to_owned(), tags, &lost.media_type)
     }
 
-    fn fail(&self, lost: &Lost, why: String) -> io::Result<bool> {
+    fn fail(&self, lost: &Lost, why: String) -> io::Result<Option<BTreeSet<Tag>>> {
         self.run.result(self.record(lost, DeletionResult::Failed, &why, &lost.tags))?;
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether the manifest is there: only its bytes prove it.

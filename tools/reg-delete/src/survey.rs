@@ -4,7 +4,7 @@
 //! Owns which questions are asked and what their answers hold. It only reads. Any answer but a digest or MANIFEST_UNKNOWN is an
 //! error, because then it is not known what must stay.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::Context as _;
 use common::digest::Digest;
@@ -29,6 +29,8 @@ pub(crate) struct Survey {
     pub(crate) held: HashMap<Digest, String>,
     /// What is used by digest and is there: indexes that name it stay, too.
     pub(crate) used: HashSet<Digest>,
+    /// The tags of what is to lose some of them.
+    pub(crate) tags: HashMap<Digest, BTreeSet<Tag>>,
     /// The registry knows nothing of the repository but perhaps the name.
     pub(crate) ghost: bool,
 }
@@ -46,13 +48,16 @@ pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jo
         .buffer_unordered(jobs)
         .try_collect()
         .await?;
-    let mut survey = Survey { held: by_tags(work, &tags), used: HashSet::new(), ghost: list.ghost };
+    let mut survey = Survey { held: by_tags(work, &tags), ghost: list.ghost, ..Survey::default() };
     let mut roots: Vec<Root> = Vec::new();
     let goes: HashSet<&Digest> = work.deletes.iter().map(|doomed| &doomed.digest).collect();
     for (tag, head) in tags {
         if let Some(head) = head
             && !goes.contains(&head.digest)
         {
+            if work.untags.iter().any(|untag| untag.digest == head.digest) {
+                survey.tags.entry(head.digest.clone()).or_default().insert(tag.clone());
+            }
             roots.push(Root {
                 why: format!("{}, which the tag {tag} names and the plan does not take, names it", head.digest.short()),
                 head,

@@ -62,10 +62,13 @@ impl Tally {
     }
 
     /// What is told of a dry run.
-    pub(crate) fn dry_run(&self) -> String {
-        let mut text =
-            format!("dry run: {} would go, nothing was asked of any registry; add --yes to do it\n", count(self.totals.planned, "item"));
+    pub(crate) fn dry_run(&self, what: &str) -> String {
+        let mut text = format!(
+            "dry run: {} would {what}, nothing was asked of any registry; add --yes to do it\n",
+            count(self.totals.planned, "item")
+        );
         tell(&mut text, "would be skipped", &self.skipped);
+        tell(&mut text, "cannot be done", &self.failed);
         text
     }
 

@@ -215,24 +215,39 @@ fn chosen(all: Vec<Lost>, wanted: &[Wanted]) -> Vec<Lost> {
         .collect()
 }
 
+/// A manifest that is there again.
+#[derive(Debug)]
+pub(crate) struct Back<'a> {
+    pub(crate) lost: &'a Lost,
+    /// The tags that name it; one that had moved on is not among them.
+    pub(crate) tags: BTreeSet<Tag>,
+}
+
+impl Back<'_> {
+    fn content(&self) -> Option<&Content> {
+        self.lost.content.as_ref().ok()
+    }
+}
+
 /// The lines of a keep list without which the next run takes these again: what belongs to another follows it.
-pub(crate) fn keep_lines(restored: &[&Lost]) -> Vec<String> {
-    let named: HashSet<(&Place, &Digest)> = restored
+pub(crate) fn keep_lines(back: &[Back<'_>]) -> Vec<String> {
+    let there: HashSet<(&Place, &Digest)> = back.iter().map(|back| (&back.lost.place, &back.lost.digest)).collect();
+    let children = back
         .iter()
-        .flat_map(|lost| lost.content.iter().flat_map(|content| &content.children).map(|child| (&lost.place, child)))
-        .collect();
-    let there: HashSet<(&Place, &Digest)> = restored.iter().map(|lost| (&lost.place, &lost.digest)).collect();
+        .flat_map(|back| back.content().into_iter().flat_map(|content| &content.children).map(|child| (&back.lost.place, child)));
+    let named: HashSet<(&Place, &Digest)> = children.collect();
     let mut lines = Vec::new();
-    for lost in restored {
-        let place = &lost.place;
-        let tags: Vec<&Tag> =
-            lost.tags.iter().filter(|tag| !tag.subject().is_some_and(|subject| there.contains(&(place, &subject)))).collect();
-        let follows = named.contains(&(place, &lost.digest))
-            || lost.tags.iter().filter_map(Tag::subject).any(|subject| there.contains(&(place, &subject)))
-            || lost.content.as_ref().is_ok_and(|content| content.subject.as_ref().is_some_and(|subject| there.contains(&(place, subject))));
+    for back in back {
+        let (place, digest) = (&back.lost.place, &back.lost.digest);
+        let about = |subject: &Digest| there.contains(&(place, subject));
+        let is_referrer_tag = |tag: &&Tag| tag.subject().is_some_and(|subject| about(&subject));
+        let follows = named.contains(&(place, digest))
+            || back.tags.iter().any(|tag| is_referrer_tag(&tag))
+            || back.content().and_then(|content| content.subject.as_ref()).is_some_and(about);
+        let tags: Vec<&Tag> = back.tags.iter().filter(|tag| !is_referrer_tag(tag)).collect();
         lines.extend(tags.iter().map(|tag| format!("{place}:{tag}")));
         if tags.is_empty() && !follows {
-            lines.push(format!("{place}@{}", lost.digest));
+            lines.push(format!("{place}@{digest}"));
         }
     }
     lines.sort();
@@ -274,7 +289,8 @@ mod tests {
         let names: Vec<Wanted> = names.iter().map(|name| name.parse().unwrap()).collect();
         let (restorations, unanswered) = wanted(&history, &names);
         let lost: Vec<&Lost> = restorations.iter().flat_map(|restoration| &restoration.manifests).collect();
-        let keep = keep_lines(&lost);
+        let back: Vec<Back<'_>> = lost.iter().map(|lost| Back { lost, tags: lost.tags.clone() }).collect();
+        let keep = keep_lines(&back);
         (lost.iter().map(|lost| lost.digest.clone()).collect(), keep, unanswered.iter().map(ToString::to_string).collect())
     }
 

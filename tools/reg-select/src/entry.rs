@@ -1,15 +1,17 @@
 //! One manifest of a listing: what selection needs of it, read without copying what it does not need.
 //!
-//! A million of these pass through in a run, so only what a verdict asks for is kept, and digests of blobs are cut to the
-//! eight bytes by which they are counted. The raw line is kept beside it by the caller, to be passed on unchanged.
+//! A million of these pass through in a run, so only what a verdict asks for is kept. The raw line is kept beside it by the
+//! caller, to be passed on unchanged.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
-use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use common::jsonl::{self, Line};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::blobs::{self, Blob, Blobs};
 
 /// What is read of a `manifest` record.
 #[derive(Debug, Deserialize)]
@@ -46,6 +48,25 @@ pub struct ManifestLine<'a> {
     pub verdict: Option<IgnoredAny>,
 }
 
+impl<'a> ManifestLine<'a> {
+    /// Reads a line; `rest` is room for a part of it.
+    pub fn read(line: &Line<'a>, rest: &'a mut String) -> Result<Self, jsonl::Error> {
+        if let Some(blobs) = blobs::cut(line.text(), rest)
+            && let Ok(manifest) = serde_json::from_str::<Self>(rest)
+            && manifest.blobs.given
+        {
+            return Ok(Self { blobs, ..manifest });
+        }
+        // Also for its errors, which are about the line as it came.
+        line.parse()
+    }
+
+    /// What is stored for it: its blobs, and the manifest, which is stored as a blob like any other and freed with them.
+    pub fn stored(&self) -> impl Iterator<Item = Blob> {
+        self.blobs.list.iter().copied().chain([Blob { key: self.digest.front(), size: self.size }])
+    }
+}
+
 /// One manifest, as it is decided on.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -59,7 +80,6 @@ pub struct Entry {
     pub parents: Vec<Digest>,
     pub subjects: Vec<Digest>,
     pub missing: Vec<Digest>,
-    pub blobs: Vec<Blob>,
 }
 
 /// The media type by which BuildKit marks a cache, as an index of blobs and as an image alike.
@@ -74,9 +94,6 @@ impl Entry {
             .extend(line.tags.iter().filter_map(|tag| common::reference::subject_of_tag(tag)).filter(|subject| *subject != line.digest));
         subjects.sort_unstable();
         subjects.dedup();
-        let mut blobs = line.blobs.0;
-        // The manifest is stored as a blob like any other, and is freed with it.
-        blobs.push(Blob { key: key_of(line.digest.bytes()), size: line.size });
         Self {
             is_build_cache: line.artifact_type.is_some_and(|kind| kind.starts_with(BUILD_CACHE)),
             tags: line.tags,
@@ -87,7 +104,6 @@ impl Entry {
             parents: line.parents,
             subjects,
             missing: line.missing,
-            blobs,
             digest: line.digest,
         }
     }
@@ -122,70 +138,6 @@ impl Entry {
     }
 }
 
-/// A blob as it is counted: the first eight bytes of its digest, which are as random as the whole, and its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Blob {
-    pub key: u64,
-    pub size: u64,
-}
-
-fn key_of(digest: &[u8]) -> u64 {
-    digest.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
-}
-
-/// The blobs of a record.
-#[derive(Debug, Default)]
-pub struct Blobs(Vec<Blob>);
-
-impl<'de> Deserialize<'de> for Blobs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Blobs;
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a list of blobs")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut blobs: A) -> Result<Blobs, A::Error> {
-                let mut list = Vec::with_capacity(24);
-                while let Some(BlobLine { digest, size }) = blobs.next_element()? {
-                    list.push(Blob { key: digest.0, size });
-                }
-                Ok(Blobs(list))
-            }
-        }
-        deserializer.deserialize_seq(List)
-    }
-}
-
-#[derive(Deserialize)]
-struct BlobLine {
-    digest: BlobKey,
-    #[serde(default)]
-    size: u64,
-}
-
-/// The first sixteen hexadecimal digits of a blob's digest.
-struct BlobKey(u64);
-
-impl<'de> Deserialize<'de> for BlobKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = BlobKey;
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a digest such as \"sha256:…\"")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<BlobKey, E> {
-                let hex = text.split_once(':').and_then(|(_, hex)| hex.get(..16));
-                hex.and_then(|hex| u64::from_str_radix(hex, 16).ok())
-                    .map(BlobKey)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,11 +150,42 @@ mod tests {
 
     #[test]
     fn blobs_are_counted_by_the_front_of_their_digest() {
-        let entry = entry(
-            serde_json::json!({"registry":"r","repository":"a","digest":A,"size":7,"blobs":[{"digest":A,"size":123}],"later":{"x":[1]}}),
-        );
-        assert_eq!(entry.blobs, [Blob { key: 0x4355_a46b_19d3_48dc, size: 123 }, Blob { key: 0x4355_a46b_19d3_48dc, size: 7 }]);
+        let record = serde_json::json!({"registry":"r","repository":"a","digest":A,"size":7,"blobs":[{"digest":A,"size":123}],"later":{"x":[1]}});
+        let text = record.to_string();
+        let manifest: ManifestLine<'_> = serde_json::from_str(&text).unwrap();
+        let key = 0x4355_a46b_19d3_48dc;
+        assert_eq!(manifest.stored().collect::<Vec<_>>(), [Blob { key, size: 123 }, Blob { key, size: 7 }]);
         assert!(serde_json::from_str::<ManifestLine<'_>>(r#"{"registry":"r","repository":"a","digest":"sha256:1"}"#).is_err());
+    }
+
+    #[test]
+    fn a_line_is_read_as_serde_reads_it() {
+        let read = |text: &str| {
+            let mut rest = String::new();
+            let line = Line::new("standard input", 7, text);
+            ManifestLine::read(&line, &mut rest).map(|manifest| manifest.stored().collect::<Vec<_>>()).map_err(|error| error.to_string())
+        };
+        let blob = format!(r#"{{"digest":"{A}","size":123}}"#);
+        let record = |more: &str| format!(r#"{{"type":"manifest","registry":"r","repository":"a","digest":"{A}","size":7,{more}}}"#);
+        for text in [
+            record(&format!(r#""blobs":[{blob},{blob}],"labels":{{}}"#)),
+            record(&format!(r#""blobs":[ {blob}]"#)),
+            record(r#""blobs":[]"#),
+            record(r#""labels":{}"#),
+            record(&format!(r#""later":{{"blobs":[{blob}]}}"#)),
+            record(&format!(r#""later":{{"blobs":[{blob}]}},"blobs":[]"#)),
+            record(&format!(r#""blobs":[],"later":{{"blobs":[{blob}]}}"#)),
+            record(&format!(r#""blobs":[{blob}],"blobs":[]"#)),
+            record(&format!(r#""blobs":[{blob}],"size":8"#)),
+            record(&format!(r#""blobs":[{blob}],"tags":[1]"#)),
+            record(&format!(r#""blobs":[{blob}]]"#)),
+            record(r#""blobs":null"#),
+            record(r#""blobs":[{"digest":"sha256:4355","size":1}]"#),
+        ] {
+            let line = Line::new("standard input", 7, &text);
+            let expected = line.parse().map(|manifest: ManifestLine<'_>| manifest.stored().collect()).map_err(|error| error.to_string());
+            assert_eq!(read(&text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,13 +3,18 @@
 //! Owns the shape of the stream: sections, repositories that are closed by their `repository` record, what may stand between.
 //! Decides nothing.
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 
+use anyhow::{Context as _, anyhow};
 use common::jsonl::{self, Line, Place, Problem, Reader, Sections};
 use common::record::{Header, Kind, Repository as RepositoryRecord, Tag as TagRecord, Trailer};
 
 use crate::entry::{Entry, ManifestLine};
+use crate::freed::RepositoryBlobs;
 
 /// A repository as it came: manifests with their raw lines, in order.
 #[derive(Debug, Default)]
@@ -17,6 +22,8 @@ pub struct Gathered {
     pub registry: String,
     pub repository: String,
     pub entries: Vec<Entry>,
+    /// The blobs of the entries, in their order.
+    pub blobs: RepositoryBlobs,
     /// The raw lines, one after the other; `manifest` and `tag` records.
     text: String,
     pub lines: Vec<RawLine>,
@@ -67,11 +74,10 @@ impl Gathered {
 
     fn add(&mut self, text: &str, manifest: ManifestLine<'_>) {
         let fresh = manifest.verdict.is_none();
-        let entry = Entry::new(manifest);
-        match self.places.get(&entry.digest) {
-            Some(place) => {
-                let place = *place;
-                self.entries[place].merge(entry);
+        match self.places.entry(manifest.digest.clone()) {
+            Occupied(known) => {
+                let place = *known.get();
+                self.entries[place].merge(Entry::new(manifest));
                 for line in &mut self.lines {
                     if line.what == (What::Manifest { place, fresh: true }) {
                         line.what = What::Manifest { place, fresh: false };
@@ -79,10 +85,10 @@ impl Gathered {
                 }
                 self.push(text, What::Repeated);
             }
-            None => {
-                let place = self.entries.len();
-                self.places.insert(entry.digest.clone(), place);
-                self.entries.push(entry);
+            Vacant(new) => {
+                let place = *new.insert(self.entries.len());
+                self.blobs.push(manifest.stored());
+                self.entries.push(Entry::new(manifest));
                 self.push(text, What::Manifest { place, fresh });
             }
         }
@@ -103,6 +109,7 @@ impl Gathered {
         self.registry.clear();
         self.repository.clear();
         self.entries.clear();
+        self.blobs.clear();
         self.text.clear();
         self.lines.clear();
         self.places.clear();
@@ -130,21 +137,76 @@ const KEEP_THE_REST: &str = r#"keep what is no manifest: jq -c 'select(.type != 
 
 /// Reads a listing; hands each event to `on_event`.
 ///
-/// Memory is that of the largest repository, or, with `ungrouped`, of the whole input.
-pub fn read<R: BufRead>(input: R, ungrouped: bool, mut on_event: impl FnMut(Event<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// The next repository is read while one is decided. So memory is that of a few repositories, or, with `ungrouped`, of the
+/// whole input.
+pub fn read<R: BufRead + Send + 'static>(
+    input: R,
+    ungrouped: bool,
+    mut on_event: impl FnMut(Event<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (sender, parsed) = mpsc::sync_channel(1);
+    let (giver, emptied) = mpsc::channel();
+    let reading =
+        thread::Builder::new().spawn(move || parse(input, ungrouped, &Ahead { sender, emptied })).context("starting to read")?;
+    for event in parsed {
+        match event {
+            Parsed::Header(header) => on_event(Event::Header(header))?,
+            Parsed::Other(line) => on_event(Event::Other(&line))?,
+            Parsed::Repository(mut gathered) => {
+                on_event(Event::Repository(&gathered))?;
+                gathered.clear();
+                // Nobody takes it where the input has ended.
+                let _ = giver.send(gathered);
+            }
+            Parsed::Trailer(trailer) => on_event(Event::Trailer(trailer))?,
+        }
+    }
+    // What was read before an error was decided before it is told, as if nobody had read ahead.
+    reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    on_event(Event::End)
+}
+
+/// What was read, on its way to who decides.
+enum Parsed {
+    Header(Box<Header>),
+    Other(String),
+    Repository(Box<Gathered>),
+    Trailer(Trailer),
+}
+
+/// The way to who decides, and back.
+struct Ahead {
+    sender: SyncSender<Parsed>,
+    /// Repositories that are decided and emptied, so that their room can be used again.
+    emptied: Receiver<Box<Gathered>>,
+}
+
+impl Ahead {
+    fn hand_on(&self, parsed: Parsed) -> anyhow::Result<()> {
+        // It is never told: who decides went away with an error of its own.
+        self.sender.send(parsed).map_err(|_| anyhow!("nobody decides any more"))
+    }
+
+    fn room(&self) -> Box<Gathered> {
+        self.emptied.try_recv().unwrap_or_default()
+    }
+}
+
+fn parse(input: impl BufRead, ungrouped: bool, ahead: &Ahead) -> anyhow::Result<()> {
     let mut reader = Reader::new("standard input", input);
     let mut sections = Sections::default();
-    let mut open = Gathered::default();
+    let mut open = ahead.room();
     let mut all = Ungrouped::default();
+    let mut rest = String::new();
     let mut closed: HashSet<(String, String)> = HashSet::new();
     while let Some(line) = reader.next_line()? {
         match sections.place(&line).map_err(with_way_out)? {
             Place::Header(header) => {
                 refuse_what_is_no_listing(&line, &header)?;
-                on_event(Event::Header(header))?;
+                ahead.hand_on(Parsed::Header(header))?;
             }
             Place::Within(Kind::Manifest) => {
-                let manifest: ManifestLine<'_> = line.parse()?;
+                let manifest = ManifestLine::read(&line, &mut rest)?;
                 let gathered = if ungrouped {
                     all.repository(&manifest.registry, &manifest.repository)
                 } else {
@@ -170,15 +232,14 @@ pub fn read<R: BufRead>(input: R, ungrouped: bool, mut on_event: impl FnMut(Even
                 begin(&mut open, &closed, &line, &record.registry, &record.repository)?;
                 closed.insert((record.registry.clone(), record.repository.clone()));
                 open.closing.push((line.text().to_owned(), record));
-                on_event(Event::Repository(&open))?;
-                open.clear();
+                ahead.hand_on(Parsed::Repository(std::mem::replace(&mut open, ahead.room())))?;
             }
-            Place::Within(_) => on_event(Event::Other(line.text()))?,
+            Place::Within(_) => ahead.hand_on(Parsed::Other(line.text().to_owned()))?,
             Place::Trailer(trailer) => {
                 if !open.is_empty() {
                     return Err(not_closed(&line, &open).into());
                 }
-                on_event(Event::Trailer(trailer))?;
+                ahead.hand_on(Parsed::Trailer(trailer))?;
             }
         }
     }
@@ -191,9 +252,9 @@ pub fn read<R: BufRead>(input: R, ungrouped: bool, mut on_event: impl FnMut(Even
             ));
             return Err(jsonl::Error { name: reader.name().to_owned(), line: 0, problem }.into());
         }
-        on_event(Event::Repository(&gathered))?;
+        ahead.hand_on(Parsed::Repository(Box::new(gathered)))?;
     }
-    on_event(Event::End)
+    Ok(())
 }
 
 /// Checks that a record belongs to the repository that is open, or opens its own.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args; //    the command line, and the policy that it asks for
+mod blobs; //   what a manifest record says of its blobs, read fast
 mod decide; //  the verdicts: no input, no output, no clock
 mod entry; //   one manifest of a listing
 mod explain; // the verdicts in words
@@ -62,14 +63,15 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
         summary: summary::Summary::default(),
     };
     listing::read(input, args.ungrouped, |event| planner.on_event(event)).map_err(cli::refuse_what_is_cut)?;
-    conclude(&args, &planner, context)
+    let freed = planner.blobs.freed();
+    conclude(&args, &planner, freed, context)
 }
 
 /// Tells people what came of it, and says how it ended.
-fn conclude(args: &Args, planner: &Planner<'_>, context: &Context) -> anyhow::Result<Status> {
+fn conclude(args: &Args, planner: &Planner<'_>, freed: u64, context: &Context) -> anyhow::Result<Status> {
     let Planner { totals, policy, .. } = planner;
     let not_listed = planner.registries.keys().map(|host| planner.inventory.not_listed(host)).sum();
-    context.summarize(planner.summary.text(context.name(), totals, planner.blobs.freed(), not_listed));
+    context.summarize(planner.summary.text(context.name(), totals, freed, not_listed));
     for (what, texts) in [
         ("--repository or --exclude", policy.repositories.unmatched().collect::<Vec<_>>()),
         ("--tags or --exclude-tags", policy.tags.unmatched().collect()),

@@ -114,12 +114,8 @@ impl Planner<'_> {
             is_selected: self.policy.repositories.selects(&gathered.repository),
         };
         let decided = decide(&repository, &world);
-        for (entry, decision) in gathered.entries.iter().zip(&decided.verdicts) {
-            for blob in &entry.blobs {
-                self.blobs.add(*blob, decision.action == Action::Delete);
-            }
-        }
-        self.summary.count(&gathered.repository, &decided);
+        let freed_here = self.blobs.add(&gathered.blobs, |place| decided.verdicts[place].action == Action::Delete);
+        self.summary.count(&gathered.repository, &decided, freed_here);
         let mut plan = Writer { output: &mut self.output, totals: &mut self.totals, written: &mut self.written, all: self.all };
         plan.write(gathered, &decided)
     }
@@ -138,6 +134,7 @@ impl Writer<'_> {
         if decided.verdicts.iter().any(|verdict| verdict.action != Action::Keep) {
             self.pass_uses_on(gathered, decided)?;
         }
+        let mut line_with_verdict = String::new();
         for (what, line) in gathered.raw_lines() {
             match what {
                 What::Manifest { place, fresh } => {
@@ -150,12 +147,12 @@ impl Writer<'_> {
                     }
                     *self.written += 1;
                     let verdict = decided.verdict(place);
-                    let line = if fresh {
-                        with_key(line, "verdict", &verdict)?
+                    if fresh {
+                        with_key(line, "verdict", &verdict, &mut line_with_verdict)?;
                     } else {
-                        rewritten(line, &gathered.entries[place].tags, &verdict)?
-                    };
-                    self.output.write_raw(&line)?;
+                        line_with_verdict = rewritten(line, &gathered.entries[place].tags, &verdict)?;
+                    }
+                    self.output.write_raw(&line_with_verdict)?;
                 }
                 What::Tag if self.all => self.output.write_raw(line)?,
                 What::Tag | What::Repeated => {}
@@ -172,10 +169,12 @@ impl Writer<'_> {
     fn pass_uses_on(&mut self, gathered: &Gathered, decided: &Decided<'_>) -> anyhow::Result<()> {
         let listed_as = ListedAs { registry: gathered.registry.clone(), repository: gathered.repository.clone() };
         let mut passed = HashSet::new();
+        let mut line = String::new();
         for entry in decided.world.uses.iter() {
             let unknown = entry.manifests().any(|digest| decided.graph.place(digest).is_none());
             if unknown && passed.insert(entry.line.as_str()) {
-                self.output.write_raw(&with_key(&entry.line, "listedAs", &listed_as)?)?;
+                with_key(&entry.line, "listedAs", &listed_as, &mut line)?;
+                self.output.write_raw(&line)?;
                 self.totals.uses += 1;
             }
         }
@@ -184,9 +183,14 @@ impl Writer<'_> {
 }
 
 /// Adds a key at the end of a record, leaving all else as it was written.
-fn with_key<T: serde::Serialize>(line: &str, key: &str, value: &T) -> anyhow::Result<String> {
+fn with_key<T: serde::Serialize>(line: &str, key: &str, value: &T, into: &mut String) -> anyhow::Result<()> {
     let open = line.trim_end().strip_suffix('}').context("a record that does not end with a brace")?;
-    Ok(format!("{},\"{key}\":{}}}", open.trim_end(), serde_json::to_string(value)?))
+    let value = serde_json::to_string(value)?;
+    into.clear();
+    for part in [open.trim_end(), ",\"", key, "\":", &value, "}"] {
+        into.push_str(part);
+    }
+    Ok(())
 }
 
 /// A record that had a verdict already, or of which two came: written anew, with the keys that are not known as they were.
@@ -203,7 +207,9 @@ mod tests {
 
     #[test]
     fn a_key_is_added_and_nothing_else_changes() {
-        assert_eq!(with_key(r#"{"type":"x", "é":"\u00e9" } "#, "verdict", &1).unwrap(), r#"{"type":"x", "é":"\u00e9","verdict":1}"#);
-        assert!(with_key("[]", "verdict", &1).is_err());
+        let mut line = "what was before".to_owned();
+        with_key(r#"{"type":"x", "é":"\u00e9" } "#, "verdict", &1, &mut line).unwrap();
+        assert_eq!(line, r#"{"type":"x", "é":"\u00e9","verdict":1}"#);
+        assert!(with_key("[]", "verdict", &1, &mut line).is_err());
     }
 }

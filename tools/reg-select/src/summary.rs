@@ -1,6 +1,5 @@
 //! What people are told at the end: how many go and stay and why, and what comes free.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use common::cli::{bytes, count};
@@ -30,8 +29,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts one repository.
-    pub fn count(&mut self, name: &str, decided: &Decided<'_>) {
+    /// Counts one repository, in which `freed_here` bytes come free.
+    pub fn count(&mut self, name: &str, decided: &Decided<'_>, freed_here: u64) {
         let mut deletes = 0;
         self.repositories += 1;
         self.other_names += decided.world.uses.other_name.len() as u64;
@@ -57,7 +56,7 @@ impl Summary {
         }
         if deletes > 0 {
             self.affected += 1;
-            self.top.push((freed_within(decided), deletes, name.to_owned()));
+            self.top.push((freed_here, deletes, name.to_owned()));
             self.top.sort_by(|a, b| b.cmp(a));
             self.top.truncate(TOP);
         }
@@ -117,16 +116,4 @@ impl Summary {
         }
         text
     }
-}
-
-/// Bytes of the blobs that, in this repository, only manifests that go name.
-fn freed_within(decided: &Decided<'_>) -> u64 {
-    let entries = || decided.repository.entries.iter().zip(&decided.verdicts);
-    let mut counted: HashSet<u64> = entries()
-        .filter(|(_, verdict)| verdict.action != Action::Delete)
-        .flat_map(|(entry, _)| &entry.blobs)
-        .map(|blob| blob.key)
-        .collect();
-    let going = entries().filter(|(_, verdict)| verdict.action == Action::Delete).flat_map(|(entry, _)| &entry.blobs);
-    going.filter(|blob| counted.insert(blob.key)).fold(0_u64, |sum, blob| sum.saturating_add(blob.size))
 }
