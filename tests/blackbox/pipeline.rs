@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -574,6 +575,63 @@ fn a_lister_that_is_killed_deletes_nothing() {
     running.wait().status(3);
     assert_eq!(shop.references(), before);
     assert_eq!(proxy.count(|request| request.method == "DELETE"), 0);
+}
+
+#[test]
+fn killed_in_the_middle_it_is_finished_and_undone() {
+    for finish in ["reg-delete --yes < plan.jsonl >> journal.jsonl", "reg-delete --resume --yes < journal.jsonl >> more.jsonl"] {
+        let registry = Registry::start();
+        let proxy = Proxy::before(&registry);
+        let shop = Shop::on(registry).reached_by(proxy.host());
+        let before = shop.references();
+        shop.shell(PLAN).run().succeeds();
+        // The index of v6 is gone, and its platforms, which no listing shows any more, are still there.
+        let index = format!("/v2/shop/web/manifests/{}", before["shop/web:v6"]);
+        let gate = proxy.hold_after(move |request| request.method == "DELETE" && request.path() == index);
+        let running = shop.shell("echo $$ > pid; exec reg-delete --yes < plan.jsonl >> journal.jsonl").spawn();
+        gate.wait();
+        running.kill9();
+        gate.open();
+        assert_eq!(running.wait().code(), None);
+        assert!(!shop.references().contains_key("shop/web:v6"));
+
+        // The whole pipeline may run in between; it sees less than there is, and does no harm.
+        shop.shell(PIPELINE).run().succeeds();
+        shop.shell(finish).run().succeeds();
+        let after = shop.references();
+        assert_eq!(tags_gone(&before, &after), expected_to_go(&before));
+        for (reference, digest) in before.iter().filter(|(reference, _)| !after.contains_key(*reference)) {
+            let repository = reference.split(['@', ':']).next().unwrap();
+            assert!(!shop.registry.client().has(repository, digest), "{reference} was left behind");
+        }
+        all_pull(&shop.registry, after.iter().filter(|(reference, _)| !reference.contains('@')));
+        shop.shell("touch more.jsonl; cat journal.jsonl more.jsonl | reg-delete --undo --yes > undo.jsonl").run().succeeds();
+        assert_eq!(shop.references(), before);
+    }
+}
+
+#[test]
+fn what_stays_still_pulls_after_the_registrys_own_collector_ran() {
+    let shop = Shop::on(Registry::with().cache_off().start());
+    let before = shop.references();
+    shop.shell(PIPELINE).run().succeeds();
+    let after = shop.references();
+    let blobs = || walk(&shop.registry.root().join("docker/registry/v2/blobs"));
+    let bytes = blobs();
+    shop.registry.garbage_collect();
+    assert!(blobs() < bytes, "the disk got something back");
+    assert_eq!(shop.references(), after);
+    all_pull(&shop.registry, &after);
+    // Now it is too late, and that is said.
+    shop.shell(UNDO).run().status(1).stderr_has("shop/web");
+    assert_eq!(tags_gone(&before, &shop.references()), expected_to_go(&before));
+    all_pull(&shop.registry, &after);
+}
+
+/// The bytes of all files below a folder.
+fn walk(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
 }
 
 #[test]
