@@ -419,6 +419,27 @@ fn several_registries_are_one_pipeline() {
     all_pull(&other, &before_other);
 }
 
+#[test]
+fn a_cluster_may_know_the_registry_by_another_name() {
+    // Nodes pull through a service name; nobody told reg-select.
+    let shop = Shop::open();
+    let before = shop.references();
+    sample::write_manifests("mirror.internal", &shop.folder.path().join("overlays/prod"));
+    let named = |flags: &str| PIPELINE.replace("--preset evict", &format!("--preset evict {flags}"));
+    // Told that the two are strangers it finds nothing in use here, which no inventory of the right cluster would say.
+    shop.shell(&named("--not-alias mirror.internal")).run().status(3).stderr_has("by another name; say so with --alias");
+    assert_eq!(shop.references(), before);
+    // An alias makes the names one. Without it a use of the same path holds what it names, and of its digest the registry is asked here.
+    for flags in ["", "--alias mirror.internal=127.0.0.1:5000"] {
+        shop.shell(&named(flags)).run().succeeds().stderr_has("skipped 2, failed 0");
+        let after = shop.references();
+        assert_eq!(tags_gone(&before, &after), expected_to_go(&before), "{flags}");
+        skopeo::pull(&shop.registry, &format!("shop/api@{STABLE_BEFORE}")).unwrap();
+        shop.shell("reg-delete --undo --yes --journal undo.jsonl < journal.jsonl; rm journal.jsonl").run().succeeds();
+        assert_eq!(shop.references(), before);
+    }
+}
+
 /// The docker file that people have after `docker login`.
 fn docker_login(host: &str) -> String {
     // "me:secret"
