@@ -139,13 +139,13 @@ impl Context {
 
     /// Says a sentence to people: `tool: lowercase phrase`. A standard error that cannot be written to is no reason to stop.
     pub fn say(&self, text: impl fmt::Display) {
-        let _ = writeln!(io::stderr().lock(), "{}: {text}", self.tool.name);
+        let _ = writeln!(io::stderr().lock(), "{}: {}", self.tool.name, printable(&text.to_string()));
     }
 
     /// Writes lines of the summary, unless `--quiet`.
     pub fn summarize(&self, text: impl fmt::Display) {
         if !self.quiet {
-            let _ = write!(io::stderr().lock(), "{text}");
+            let _ = write!(io::stderr().lock(), "{}", printable(&text.to_string()));
         }
     }
 
@@ -165,6 +165,14 @@ impl Context {
         }
         Ok(io::BufReader::with_capacity(1 << 18, io::stdin()))
     }
+}
+
+/// A text without control characters, which could move a terminal's cursor or hide what is said; line feeds stay.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| if character.is_control() && character != '\n' { char::REPLACEMENT_CHARACTER } else { character })
+        .collect()
 }
 
 /// The whole of a tool's `main`: parses the command line, runs, prints what went wrong, and says how it ended.

@@ -221,6 +221,10 @@ impl<'a> Line<'a> {
     /// A line that is not JSON, or lacks what `T` needs; the sentence says which.
     pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, Error> {
         serde_json::from_str(self.text).map_err(|error| {
+            // Two streams in one file, of which the first was cut in the middle of a line.
+            if self.text.get(1..).is_some_and(|rest| rest.contains("{\"type\":\"header\"")) {
+                return self.section_error("breaks off in the middle, and another stream begins in it: the first was cut");
+            }
             if self.last && error.is_eof() {
                 return self.section_error("breaks off in the middle: the input was cut");
             }
@@ -415,6 +419,7 @@ mod tests {
             ),
             (TRAILER.to_owned(), "line 1: is a trailer without a header"),
             (r#"{"type":"manifest"}"#.to_owned(), "line 1: stands outside of a section"),
+            (format!("{HEADER}\n{{\"type\":{HEADER}\n{TRAILER}"), "line 2: breaks off in the middle, and another"),
             (format!("{HEADER}\n{{\"type\":"), "standard input, line 2: breaks off in the middle"),
             (format!("{HEADER}\n{{\"type\":\n"), "standard input, line 2: is not JSON"),
             (format!("{HEADER}\n[1]"), "standard input, line 2: is not the record"),

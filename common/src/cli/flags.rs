@@ -43,7 +43,9 @@ pub struct InventoryFlags {
 #[command(next_help_heading = "Names")]
 pub struct NameFlags {
     /// Two names of one registry, or of a part of it: HOST[/PREFIX]=HOST[/PREFIX]; longest prefix first
-    #[arg(long, value_name = "NAME=NAME", env = "REG_ALIAS", value_delimiter = ',')]
+    ///
+    /// REG_ALIAS holds more of them, separated by commas or blanks
+    #[arg(long, value_name = "NAME=NAME", value_delimiter = ',')]
     pub alias: Vec<Alias>,
     /// A host whose repositories are strangers to the listed ones, even where a path is the same
     #[arg(long, value_name = "HOST", value_delimiter = ',')]

@@ -8,16 +8,28 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use super::{InventoryFlags, NameFlags, Refused};
-use crate::inventory::{Distrust, Inventory, KeepList, Names, Role, Rules};
+use crate::inventory::{Alias, Distrust, Inventory, KeepList, Names, Role, Rules};
 use crate::jsonl;
 
 impl NameFlags {
-    /// What the flags say of names.
+    /// The aliases of the command line and those of `REG_ALIAS`. (clap's own `env` would drop the latter where there is one of the
+    /// former.)
     ///
     /// # Errors
-    /// Aliases that lead round in a circle.
+    /// A word of `REG_ALIAS` that is no alias.
+    pub fn aliases(&self) -> anyhow::Result<Vec<Alias>> {
+        let variable = std::env::var("REG_ALIAS").unwrap_or_default();
+        let words = variable.split([',', ' ', '\n', '\t']).filter(|word| !word.is_empty());
+        let of_variable = words.map(str::parse).collect::<Result<Vec<Alias>, _>>().context("the variable REG_ALIAS")?;
+        Ok(self.alias.iter().cloned().chain(of_variable).collect())
+    }
+
+    /// What the flags and `REG_ALIAS` say of names.
+    ///
+    /// # Errors
+    /// A word of `REG_ALIAS` that is no alias; aliases that lead round in a circle.
     pub fn names(&self) -> anyhow::Result<Names> {
-        Ok(Names::new(&self.alias, &self.not_alias)?)
+        Ok(Names::new(&self.aliases()?, &self.not_alias)?)
     }
 }
 
@@ -31,7 +43,7 @@ impl InventoryFlags {
         for (role, path) in
             self.in_use.iter().map(|path| (Role::InUse, path)).chain(self.also_in_use.iter().map(|path| (Role::AlsoInUse, path)))
         {
-            read(&mut inventory, role, path).map_err(refuse_what_is_cut)?;
+            read(&mut inventory, role, path).map_err(with_way_out).map_err(refuse_what_is_cut)?;
         }
         if self.in_use.is_empty() {
             if !self.without_in_use {
@@ -67,6 +79,18 @@ fn read(inventory: &mut Inventory, role: Role, path: &Path) -> anyhow::Result<()
     Ok(())
 }
 
+/// What is cut has no way out but to be taken again.
+fn with_way_out(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<jsonl::Error>() {
+        Ok(jsonl::Error { name, line, problem: jsonl::Problem::Section(text) }) => {
+            let problem = jsonl::Problem::Section(format!("{text}; take the inventory again"));
+            jsonl::Error { name, line, problem }.into()
+        }
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
+}
+
 /// A stream that is cut or taken apart is a refusal (3), one that holds rubbish is bad input (2).
 pub fn refuse_what_is_cut(error: anyhow::Error) -> anyhow::Error {
     let is_cut = error.downcast_ref::<jsonl::Error>().is_some_and(|error| error.problem.is_section());
@@ -77,11 +101,11 @@ pub fn refuse_what_is_cut(error: anyhow::Error) -> anyhow::Error {
 ///
 /// # Errors
 /// A file that cannot be read, a line that is no reference.
-pub fn read_keep_lists(paths: &[PathBuf], names: &Names) -> anyhow::Result<KeepList> {
+pub fn read_keep_lists(paths: &[PathBuf]) -> anyhow::Result<KeepList> {
     let mut list = KeepList::default();
     for path in paths {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading the keep list {}", path.display()))?;
-        list.add(&text, names).with_context(|| format!("keep list {}", path.display()))?;
+        list.add(&text).with_context(|| format!("keep list {}", path.display()))?;
     }
     Ok(list)
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::Names;
 use crate::digest::Digest;
 use crate::pattern::{Glob, InvalidGlob};
-use crate::reference::{Host, split_host};
+use crate::reference::{DOCKER_HUB, Host, Repository, Tag, split_host};
 
 /// A keep list: one entry a line, `#` begins a comment. An entry without a host is of the listed registry, one without a tag or
 /// digest is the whole repository. `*` stays within a path component or a tag, `**` crosses.
@@ -17,13 +17,18 @@ pub struct KeepList {
 #[derive(Debug)]
 struct Entry {
     text: String,
-    host: Option<Glob>,
+    /// None is the listed registry.
+    host: Option<HostPattern>,
     repository: Glob,
-    /// The one name of an entry without wildcards, by which an alias of it is found too.
-    literal: Option<(Host, String)>,
     tag: Option<Glob>,
     digest: Option<Digest>,
     matched: Cell<bool>,
+}
+
+#[derive(Debug)]
+enum HostPattern {
+    Is(Host),
+    Like(Glob),
 }
 
 /// Why a line is no entry.
@@ -45,13 +50,18 @@ impl KeepList {
     ///
     /// # Errors
     /// The first line that is no entry.
-    pub fn add(&mut self, text: &str, names: &Names) -> Result<(), InvalidEntry> {
+    pub fn add(&mut self, text: &str) -> Result<(), InvalidEntry> {
+        // Editors on Windows begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.lines().enumerate() {
-            let line = line.split_once(" #").map_or(line, |(entry, _comment)| entry).trim();
-            if line.is_empty() || line.starts_with('#') {
+            let comment = line
+                .char_indices()
+                .find(|(at, character)| *character == '#' && line[..*at].chars().next_back().is_none_or(char::is_whitespace));
+            let line = comment.map_or(line, |(at, _)| &line[..at]).trim();
+            if line.is_empty() {
                 continue;
             }
-            let entry = Entry::parse(line, names).map_err(|cause| InvalidEntry { line: index + 1, cause })?;
+            let entry = Entry::parse(line).map_err(|cause| InvalidEntry { line: index + 1, cause })?;
             self.entries.push(entry);
         }
         Ok(())
@@ -63,8 +73,8 @@ impl KeepList {
         if self.entries.is_empty() {
             return Kept::default();
         }
-        let canonical = names.canonical(host, repository);
-        Kept { entries: self.entries.iter().filter(|entry| entry.means(host, repository, &canonical)).collect() }
+        let all = names.all(host, repository);
+        Kept { entries: self.entries.iter().filter(|entry| entry.means(host, &all)).collect() }
     }
 
     /// The entries that held nothing so far, as they were written.
@@ -104,7 +114,8 @@ impl Kept<'_> {
 }
 
 impl Entry {
-    fn parse(text: &str, names: &Names) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let invalid = || format!("{text:?} is no reference: expected [HOST/]REPOSITORY[:TAG|@DIGEST], with * and ** where wanted");
         if text.contains(char::is_whitespace) {
             return Err(format!("{text:?} is no reference: it has a space in it"));
         }
@@ -118,36 +129,53 @@ impl Entry {
             Some((component, tag)) => (&path[..last + component.len()], Some(tag)),
             None => (path, None),
         };
-        if path.is_empty() || tag == Some("") {
-            return Err(format!("{text:?} is no reference: expected [HOST/]REPOSITORY[:TAG|@DIGEST], with * and ** where wanted"));
+        let host = host
+            .map(|host| {
+                if is_literal(host) {
+                    host.parse().map(HostPattern::Is).map_err(|_| invalid())
+                } else {
+                    glob(&host.to_ascii_lowercase()).map(HostPattern::Like)
+                }
+            })
+            .transpose()?;
+        // Docker Hub's own images, as everybody writes them.
+        let hub = matches!(&host, Some(HostPattern::Is(host)) if host.as_str() == DOCKER_HUB) && !path.contains('/');
+        let path = if hub { format!("library/{path}") } else { path.to_owned() };
+        // What has no wildcard must be a name, or it would silently hold nothing.
+        if (is_literal(&path) && path.parse::<Repository>().is_err())
+            || tag.is_some_and(|tag| is_literal(tag) && tag.parse::<Tag>().is_err())
+        {
+            return Err(invalid());
         }
-        let is_literal = |text: &str| !text.contains(['*', '?', '[', '{', '\\']);
-        let glob = |text: &str| Glob::parse(text).map_err(|error: InvalidGlob| error.to_string());
-        let literal = match host {
-            Some(host) if is_literal(host) && is_literal(path) => {
-                Some(names.canonical(&host.parse().map_err(|error: crate::reference::InvalidName| error.to_string())?, path))
-            }
-            _ => None,
-        };
         Ok(Self {
             text: text.to_owned(),
-            host: host.map(|host| glob(&host.to_ascii_lowercase())).transpose()?,
-            repository: glob(path)?,
-            literal,
+            host,
+            repository: glob(&path)?,
             tag: tag.map(glob).transpose()?,
             digest,
             matched: Cell::new(false),
         })
     }
 
-    fn means(&self, host: &Host, repository: &str, canonical: &(Host, String)) -> bool {
-        if self.literal.as_ref() == Some(canonical) {
-            return true;
-        }
-        let matches =
-            |host: &Host, path: &str| self.host.as_ref().is_none_or(|glob| glob.matches(host.as_str())) && self.repository.matches(path);
-        matches(host, repository) || matches(&canonical.0, &canonical.1)
+    /// Whether it means a repository that has these names; `listed` is the one it is listed under.
+    fn means(&self, listed: &Host, names: &[(Host, String)]) -> bool {
+        names.iter().any(|(host, path)| {
+            let of_host = match &self.host {
+                None => host == listed,
+                Some(HostPattern::Is(wanted)) => host == wanted,
+                Some(HostPattern::Like(glob)) => glob.matches(host.as_str()),
+            };
+            of_host && self.repository.matches(path)
+        })
     }
+}
+
+fn is_literal(text: &str) -> bool {
+    !text.contains(['*', '?', '[', '{', '\\'])
+}
+
+fn glob(text: &str) -> Result<Glob, String> {
+    Glob::parse(text).map_err(|error: InvalidGlob| error.to_string())
 }
 
 #[cfg(test)]
@@ -160,7 +188,7 @@ mod tests {
     fn references_and_globs() {
         let names = Names::new(&["mirror.local=registry.example.com".parse().unwrap()], &[]).unwrap();
         let mut list = KeepList::default();
-        list.add(&format!("# golden\n\nteam/app:1.2   # the last one on PHP 7\nteam/app@{A}\nlib/**\nmirror.local/base:v*\nother.example.com/team/app:9\n*.example.com/tools/*:keep-*\n"), &names).unwrap();
+        list.add(&format!("\u{feff}# golden\n\nteam/app:1.2   # the last one on PHP 7\nteam/app@{A}\t# by digest\nlib/**\nmirror.local/base*:v*\nother.example.com/team/app:9\n*.example.com/tools/*:keep-*\nRegistry.example.com:443/case/*\n")).unwrap();
         let host: Host = "registry.example.com".parse().unwrap();
         let app = list.of_repository(&names, &host, "team/app");
         assert_eq!((app.tag("1.2"), app.tag("1.3"), app.tag("9"), app.whole()), (Some("team/app:1.2"), None, None, None));
@@ -169,13 +197,27 @@ mod tests {
         assert!(list.of_repository(&names, &host, "base").tag("v1").is_some(), "an alias names the same repository");
         assert!(list.of_repository(&names, &host, "tools/x").tag("keep-me").is_some());
         assert!(list.of_repository(&names, &host, "tools/x/y").tag("keep-me").is_none());
+        assert!(list.of_repository(&names, &host, "case/x").whole().is_some(), "hosts compare in lower case and without :443");
+        let hub = Names::new(&["registry.example.com/hub=docker.io".parse().unwrap()], &[]).unwrap();
+        let mut of_hub = KeepList::default();
+        of_hub.add("nginx:1\ndocker.io/nginx:2\nindex.docker.io/lib*/nginx:3").unwrap();
+        let nginx = of_hub.of_repository(&hub, &host, "hub/library/nginx");
+        assert_eq!((nginx.tag("1"), nginx.tag("2").is_some(), nginx.tag("3").is_some()), (None, true, true));
         assert_eq!(list.unmatched().collect::<Vec<_>>(), ["other.example.com/team/app:9"]);
     }
 
     #[test]
     fn a_line_that_is_no_reference_is_said_with_its_number() {
-        for (text, expected) in [("a\nb c", "line 2: "), ("a@sha256:12", "line 1: "), ("a:", "line 1: "), ("[a", "line 1: ")] {
-            let error = KeepList::default().add(text, &Names::default()).unwrap_err().to_string();
+        for (text, expected) in [
+            ("a\nb c", "line 2: "),
+            ("a@sha256:12", "line 1: "),
+            ("a:", "line 1: "),
+            ("[a", "line 1: "),
+            ("team/app/", "line 1: "),
+            ("/team/app", "line 1: "),
+            ("team/app:v1#golden", "line 1: "),
+        ] {
+            let error = KeepList::default().add(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::reference::{Host, split_host};
+use crate::reference::Host;
 
 /// Two names of one registry, or of a part of it: `--alias HOST[/PREFIX]=HOST[/PREFIX]`. A name that lies below the left side is
 /// the one that lies so below the right side.
@@ -54,6 +54,18 @@ impl Side {
     }
 }
 
+impl Side {
+    /// The name that lies so below this prefix.
+    fn with(&self, rest: &str) -> (Host, String) {
+        let path = match (self.prefix.as_str(), rest) {
+            ("", rest) => rest.to_owned(),
+            (prefix, "") => prefix.to_owned(),
+            (prefix, rest) => format!("{prefix}/{rest}"),
+        };
+        (self.host.clone(), path)
+    }
+}
+
 impl fmt::Display for Side {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.host)?;
@@ -91,12 +103,20 @@ impl Names {
     /// # Errors
     /// Aliases that lead round in a circle.
     pub fn new(aliases: &[Alias], strangers: &[Host]) -> Result<Self, InvalidAlias> {
-        let mut aliases = aliases.to_vec();
-        aliases.sort_by_key(|alias: &Alias| std::cmp::Reverse(alias.from.prefix.len()));
-        let names = Self { aliases, strangers: strangers.to_vec() };
-        for alias in &names.aliases {
-            if names.follow(&alias.from.host, &alias.from.prefix).is_none() {
-                return Err(InvalidAlias::Circle(alias.from.to_string()));
+        let mut longest_first = aliases.to_vec();
+        longest_first.sort_by_key(|alias| std::cmp::Reverse(alias.from.prefix.len()));
+        let mut names = Self { aliases: Vec::new(), strangers: strangers.to_vec() };
+        for alias in longest_first {
+            // Each joins what its two sides are called by now. So one name may stand on the left of several, and two aliases may
+            // say the same in both directions.
+            let (from, to) = (names.side(&alias.from), names.side(&alias.to));
+            if from == to {
+                continue;
+            }
+            names.aliases.push(Alias { from: from.clone(), to });
+            names.aliases.sort_by_key(|alias| std::cmp::Reverse(alias.from.prefix.len()));
+            if names.follow(&from.host, &from.prefix).is_none() {
+                return Err(InvalidAlias::Circle(alias.to_string()));
             }
         }
         Ok(names)
@@ -108,18 +128,39 @@ impl Names {
         self.follow(host, repository).unwrap_or_else(|| (host.clone(), repository.to_owned()))
     }
 
+    fn side(&self, side: &Side) -> Side {
+        let (host, prefix) = self.canonical(&side.host, &side.prefix);
+        Side { host, prefix }
+    }
+
+    /// All names that a repository has, the given one first.
+    #[must_use]
+    pub fn all(&self, host: &Host, repository: &str) -> Vec<(Host, String)> {
+        let canonical = self.canonical(host, repository);
+        let mut all = vec![(host.clone(), repository.to_owned())];
+        let mut next = 0;
+        while let Some((host, path)) = all.get(next).cloned() {
+            next += 1;
+            for Alias { from, to } in &self.aliases {
+                for (here, there) in [(from, to), (to, from)] {
+                    let name = here.rest(&host, &path).map(|rest| there.with(rest));
+                    // Backwards a longer prefix may lead elsewhere.
+                    if let Some(name) = name.filter(|name| !all.contains(name) && self.canonical(&name.0, &name.1) == canonical) {
+                        all.push(name);
+                    }
+                }
+            }
+        }
+        all
+    }
+
     /// Follows the aliases from a name; `None` where that does not end.
     fn follow(&self, host: &Host, repository: &str) -> Option<(Host, String)> {
         let mut name = (host.clone(), repository.to_owned());
         for _ in 0..=self.aliases.len() {
             let next = self.aliases.iter().find_map(|alias| {
                 let rest = alias.from.rest(&name.0, &name.1)?;
-                let path = match (alias.to.prefix.as_str(), rest) {
-                    ("", rest) => rest.to_owned(),
-                    (prefix, "") => prefix.to_owned(),
-                    (prefix, rest) => format!("{prefix}/{rest}"),
-                };
-                Some((alias.to.host.clone(), path))
+                Some(alias.to.with(rest))
             });
             match next {
                 Some(next) if next == name => return Some(name),
@@ -134,18 +175,6 @@ impl Names {
     #[must_use]
     pub fn is_stranger(&self, host: &Host) -> bool {
         self.strangers.contains(host)
-    }
-
-    /// Splits a text of a keep list or a record into host and path; a text without a host belongs to `default`.
-    #[must_use]
-    pub fn split<'a>(text: &'a str, default: &Host) -> (Host, &'a str) {
-        match split_host(text) {
-            (Some(host), path) => match host.parse() {
-                Ok(host) => (host, path),
-                Err(_) => (default.clone(), text),
-            },
-            (None, path) => (default.clone(), path),
-        }
     }
 }
 
@@ -173,14 +202,33 @@ mod tests {
     }
 
     #[test]
-    fn aliases_may_follow_one_another_but_not_in_a_circle() {
+    fn aliases_may_follow_one_another_but_not_for_ever() {
         let chain = names(&["a.local=b.local", "b.local=c.local/x"]).unwrap();
         assert_eq!(chain.canonical(&"a.local".parse().unwrap(), "app").1, "x/app");
-        assert!(matches!(names(&["a.local=b.local", "b.local=a.local"]), Err(InvalidAlias::Circle(_))));
         assert!(matches!(names(&["a.local=a.local/x"]), Err(InvalidAlias::Circle(_))));
         assert!(names(&["a.local=a.local"]).is_ok(), "a name for itself says nothing and harms nothing");
         for bad in ["a.local", "=b", "a=", "a.local/X=b", "a.local=b local"] {
             assert!(matches!(names(&[bad]), Err(InvalidAlias::Syntax(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn one_name_may_stand_on_the_left_of_several() {
+        for aliases in [
+            ["svc.local=other.local", "svc.local=registry.example.com/hub"],
+            ["svc.local=registry.example.com/hub", "svc.local=other.local"],
+            ["registry.example.com/hub=svc.local", "registry.example.com/hub=other.local"],
+            ["svc.local=other.local", "other.local=registry.example.com/hub"],
+        ] {
+            let names = names(&aliases).unwrap();
+            let canonical = |host: &str, path: &str| names.canonical(&host.parse().unwrap(), path);
+            assert_eq!(canonical("svc.local", "app"), canonical("other.local", "app"), "{aliases:?}");
+            assert_eq!(canonical("svc.local", "app"), canonical("registry.example.com", "hub/app"), "{aliases:?}");
+            assert_ne!(canonical("svc.local", "app"), canonical("registry.example.com", "app"), "{aliases:?}");
+            let all = names.all(&"registry.example.com".parse().unwrap(), "hub/app");
+            assert_eq!(all.len(), 3, "{aliases:?}: {all:?}");
+        }
+        let both_ways = names(&["a.local=b.local", "b.local=a.local"]).unwrap();
+        assert_eq!(both_ways.canonical(&"a.local".parse().unwrap(), "x"), both_ways.canonical(&"b.local".parse().unwrap(), "x"));
     }
 }

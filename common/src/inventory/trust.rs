@@ -59,8 +59,7 @@ pub enum Distrust {
     },
     /// A source was not read whole.
     #[error(
-        "{file}: source {name} is not complete ({error}): repair that and take the inventory again, or accept it with --allow-incomplete {name}"
-    )]
+        "{file}: source {name} is not complete ({error}): repair that and take the inventory again, or accept it with --allow-incomplete {word}", word = word(name), error = one_line(error))]
     Incomplete {
         /// The file.
         file: String,
@@ -85,8 +84,7 @@ pub enum Distrust {
     },
     /// No cluster and no engine was asked.
     #[error(
-        "no source of the inventory is a cluster or a container engine, only {kinds}: name the sources that are enough with --require-source, such as --require-source {example}"
-    )]
+        "no source of the inventory is a cluster or a container engine, only {kinds}: name the sources that are enough with --require-source, such as --require-source {word}", word = word(example))]
     NothingLive {
         /// The kinds of source that there are.
         kinds: String,
@@ -222,6 +220,17 @@ impl Rules {
     }
 }
 
+/// A name as a shell takes it for one word.
+fn word(name: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@".contains(character);
+    if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+/// What a source says may have several lines; a sentence has one.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
 /// Distinct texts in a sentence.
 fn list(texts: impl Iterator<Item = String>) -> String {
     let mut texts: Vec<String> = texts.collect();
@@ -308,6 +317,12 @@ mod tests {
             assert_eq!(eased.judge(&[section], images, at).is_ok(), has_way_out, "{name}");
         }
         assert_eq!(rules().judge(&[], 0, now()), Err(Distrust::None));
+    }
+
+    #[test]
+    fn a_way_out_can_be_pasted() {
+        assert_eq!((word("prod/eu-1"), word("my prod"), word("it's")), ("prod/eu-1".into(), "'my prod'".into(), r"'it'\''s'".into()));
+        assert_eq!(one_line("a\n  b\n\n"), "a; b");
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub struct Scope {
     /// Of a listing: the repository prefixes asked for; empty is the whole registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefixes: Option<Vec<String>>,
+    /// What a later version says, so that a plan can pass it on.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 /// One place in which uses were looked for.
