@@ -150,7 +150,11 @@ fn it_deletes_exactly_what_it_should_and_can_be_undone() {
     assert_eq!(before.len(), 27 + 32, "tags and manifests, of which one has no tag and no parent");
     all_pull(&shop.registry, before.iter().filter(|(reference, _)| reference.contains(':')));
 
-    shop.shell(PIPELINE).run().succeeds().stdout_is_empty().stderr_has("deleted 11, untagged 0, absent 0, skipped 2, failed 0");
+    shop.shell(PIPELINE)
+        .run()
+        .succeeds()
+        .stdout_is_empty()
+        .stderr_has("\nreg-delete: deleted 11, untagged 0, absent 0, skipped 2, failed 0");
     let after = shop.references();
     assert_eq!(tags_gone(&before, &after), expected_to_go(&before));
     assert!(after.iter().all(|(reference, digest)| before[reference] == *digest));

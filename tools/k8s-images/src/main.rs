@@ -110,7 +110,8 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
 
     let number = |count: usize, noun| cli::count(u64::try_from(count).unwrap_or(u64::MAX), noun);
     context.summarize(format_args!(
-        "{} of {} in {}, {} not complete\n",
+        "{}: {} of {} in {}, {} not complete\n",
+        context.name(),
         number(totals.images, "image"),
         number(totals.repositories, "repository"),
         number(sources.len(), "source"),

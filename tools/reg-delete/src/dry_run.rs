@@ -22,7 +22,7 @@ pub(crate) fn deletions(context: &Context, works: &[Work], now: DateTime<Utc>) -
         deletes.chain(untags)
     });
     let tally = written(context, deletions, now)?;
-    context.summarize(tally.dry_run("go"));
+    context.summarize(format_args!("{}: {}", context.name(), tally.dry_run("go")));
     Ok(tally.status())
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn restorations(context: &Context, restorations: &[Restoration], now:
         record(&lost.place, &lost.digest, DeletionAction::Restore, result, why.to_owned(), &lost.tags, &lost.media_type)
     });
     let tally = written(context, records, now)?;
-    context.summarize(tally.dry_run("be put back"));
+    context.summarize(format_args!("{}: {}", context.name(), tally.dry_run("be put back")));
     Ok(tally.status())
 }
 

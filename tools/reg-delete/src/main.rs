@@ -165,7 +165,7 @@ fn delete(
         run.progress.finish();
         let tally = run.tally.into_inner();
         run.journal.into_inner().finish(tally.totals())?;
-        context.summarize(tally.deletion());
+        context.summarize(format_args!("{}: {}", context.name(), tally.deletion()));
         Ok(tally.status())
     })
 }
@@ -221,7 +221,8 @@ fn restore(
         run.progress.finish();
         let tally = run.tally.into_inner();
         run.journal.into_inner().finish(tally.totals())?;
-        context.summarize(tally.undo(&undo::keep_lines(&back.into_iter().flatten().collect::<Vec<_>>())));
+        let keep = undo::keep_lines(&back.into_iter().flatten().collect::<Vec<_>>());
+        context.summarize(format_args!("{}: {}", context.name(), tally.undo(&keep)));
         Ok(tally.status())
     })
 }
