@@ -59,7 +59,11 @@ impl Record<'_> {
     fn sum(&self) -> u64 {
         let names = [self.registry, self.repository, self.digest].map(str::len).iter().sum::<usize>()
             + [self.artifact_type, self.created, self.pushed, self.config].iter().flatten().map(|text| text.len()).sum::<usize>()
-            + [&self.tags, &self.children, &self.parents, &self.subjects, &self.missing].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+            + [&self.tags, &self.children, &self.parents, &self.subjects, &self.missing]
+                .into_iter()
+                .flatten()
+                .map(|text| text.len())
+                .sum::<usize>();
         self.blobs.iter().fold(self.size + names as u64, |sum, blob| sum.wrapping_add(blob.size).wrapping_add(blob.digest.len() as u64))
     }
 }

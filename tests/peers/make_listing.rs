@@ -102,11 +102,11 @@ impl Repository {
 
     /// Most builds have a version, some a commit too; one in ten lost its tag to a later one.
     fn tags(&self, build: u64) -> String {
-        if hash(&[self.number, build, 3]) % 10 == 0 && build + 1 < self.images {
+        if hash(&[self.number, build, 3]).is_multiple_of(10) && build + 1 < self.images {
             return String::new();
         }
         let mut tags = format!("\"1.{}.{}\"", build / 100, build % 100);
-        if hash(&[self.number, build, 4]) % 4 == 0 {
+        if hash(&[self.number, build, 4]).is_multiple_of(4) {
             let _ = write!(tags, ",\"git-{:010x}\"", hash(&[self.number, build, 5]) >> 24);
         }
         if build + 1 == self.images {

@@ -37,6 +37,12 @@ impl Progress {
         self.bar.set_message(message.into());
     }
 
+    /// Takes the line away while something else is written to the terminal. What writes must not touch the line: it would wait for
+    /// itself.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
     /// Takes the line away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

@@ -21,6 +21,8 @@ const NO_PLATFORM: &str = "unknown/unknown";
 pub struct Child {
     /// Its digest.
     pub digest: Digest,
+    /// Its media type, as the index has it: whether it may be an index itself.
+    pub media_type: Option<String>,
     /// `os/architecture[/variant]`, where the index says so; `unknown/unknown` marks an attestation.
     pub platform: Option<String>,
     /// Of an attestation: the child that it is about.
@@ -85,7 +87,12 @@ impl Descriptor<'_> {
         let attests = self.annotations.get(ATTESTED);
         // Who says what it attests is an attestation, whatever its platform.
         let platform = if attests.is_some() { Some(NO_PLATFORM.to_owned()) } else { self.platform.clone() };
-        Child { digest: self.digest.clone(), platform, attests: attests.and_then(|digest| digest.parse().ok()) }
+        Child {
+            digest: self.digest.clone(),
+            media_type: self.media_type.as_deref().map(str::to_owned),
+            platform,
+            attests: attests.and_then(|digest| digest.parse().ok()),
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use crate::digest::Digest;
 
 /// One step of a deletion or of its undoing: a line of the journal.
 ///
-/// Before an index goes there is a `planned` line for each dependent that goes with it; before each deletion a `started` line
+/// Before an index or a subject goes there is a `planned` line for each dependent that goes with it, with its `parents` and
+/// `subjects`, because it is in no listing afterwards; before each deletion a `started` line
 /// with all that is needed to put the manifest back: media type, tags, and its bytes in base64 (a manifest need not be
 /// valid UTF-8). Then a line with the result. `tags` of an `untag` are those that go.
 ///
@@ -12,6 +13,12 @@ use crate::digest::Digest;
 /// {"type":"deletion","registry":"localhost:5000","repository":"team/app","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
 ///  "action":"delete","result":"started","why":"delete-rest: no rule keeps it","tags":["1.2"],"mediaType":"application/vnd.oci.image.manifest.v1+json","data":"e30=",
 ///  "time":"2026-11-20T12:10:00Z"}
+/// ```
+///
+/// ```json
+/// {"type":"deletion","registry":"localhost:5000","repository":"team/app","digest":"sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865",
+///  "action":"delete","result":"planned","why":"delete-rest: goes with its index","tags":[],"mediaType":"application/vnd.oci.image.manifest.v1+json",
+///  "parents":["sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"],"time":"2026-11-20T12:10:00Z"}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "deletion", rename_all = "camelCase")]
@@ -35,6 +42,12 @@ pub struct Deletion {
     /// Its media type.
     #[serde(default)]
     pub media_type: Option<String>,
+    /// Of a `planned` line of a dependent: the indexes that name it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Digest>,
+    /// Of a `planned` line of a dependent: the manifests that it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<Digest>,
     /// Its bytes in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,

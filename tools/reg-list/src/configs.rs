@@ -71,7 +71,7 @@ impl Inner {
 }
 
 /// About how many bytes of memory a config takes.
-fn weight(config: &ImageConfig) -> usize {
+pub(crate) fn weight(config: &ImageConfig) -> usize {
     let texts = config.labels.iter().map(|(key, value)| key.len() + value.len() + 64).sum::<usize>();
     400 + texts
 }

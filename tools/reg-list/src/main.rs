@@ -8,6 +8,7 @@ mod operand; // what the command line names: no input, no output
 mod read; // one repository: what is asked for it
 mod section; // one registry: from its header to its trailer
 mod totals; // sums, each blob once: no input, no output
+mod turn; // how much is read ahead
 
 use std::process::ExitCode;
 use std::rc::Rc;

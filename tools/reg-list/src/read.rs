@@ -14,8 +14,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::OnceCell;
 
-use crate::configs::Configs;
+use crate::configs::{self, Configs};
 use crate::contents::{Contents, Entry};
+use crate::turn::Turns;
 
 /// The largest config that is read, as large as the largest manifest.
 const LARGEST_CONFIG: usize = 4 << 20;
@@ -28,6 +29,7 @@ pub(crate) struct Source {
     pub(crate) jobs: usize,
     pub(crate) configs: Rc<Configs>,
     pub(crate) progress: Rc<Progress>,
+    pub(crate) turns: Turns,
     /// Why the registry can no longer be asked anything. Then the rest is not tried one by one: each of a hundred thousand requests
     /// would be tried six times.
     down: RefCell<Option<registry::Error>>,
@@ -41,11 +43,13 @@ pub(crate) struct Found {
     pub(crate) broken: Vec<Tag>,
     /// What failed for good, in the order of what was asked for.
     pub(crate) failures: BTreeMap<String, String>,
+    /// About how many bytes this holds, as [`Turns`] were told.
+    pub(crate) bytes: usize,
 }
 
 impl Source {
     pub(crate) fn new(registry: Registry, jobs: usize, configs: Rc<Configs>, progress: Rc<Progress>) -> Self {
-        Self { registry, jobs, configs, progress, down: RefCell::new(None) }
+        Self { registry, jobs, configs, progress, turns: Turns::default(), down: RefCell::new(None) }
     }
 
     /// The tags of a repository.
@@ -70,8 +74,8 @@ impl Source {
 }
 
 /// Reads everything that the tags of a repository lead to.
-pub(crate) async fn read(source: &Source, repository: &Repository, tags: Vec<Tag>) -> Found {
-    let reading = Reading { source, repository, found: RefCell::default(), configs: RefCell::default() };
+pub(crate) async fn read(source: &Source, repository: &Repository, tags: Vec<Tag>, turn: u64) -> Found {
+    let reading = Reading { source, repository, turn, found: RefCell::default(), configs: RefCell::default() };
     // All tags first: what a tag reaches need not be asked for a second time, as a child.
     stream::iter(tags).map(|tag| reading.tag(tag)).buffer_unordered(source.jobs).collect::<()>().await;
     loop {
@@ -104,6 +108,7 @@ impl Found {
 struct Reading<'a> {
     source: &'a Source,
     repository: &'a Repository,
+    turn: u64,
     found: RefCell<Found>,
     configs: RefCell<HashMap<Digest, ConfigCell>>,
 }
@@ -146,6 +151,7 @@ impl Reading<'_> {
     }
 
     async fn ask(&self, target: &Target) -> Result<registry::Manifest, registry::Error> {
+        self.source.turns.may_read(self.turn).await;
         let answer = self.source.asking(self.source.registry.manifest(self.repository, target)).await;
         self.source.progress.advance();
         answer
@@ -161,6 +167,8 @@ impl Reading<'_> {
             Err(error) => return self.fail(name.to_owned(), &format!("what the registry has as manifest {} {error}", served.digest)),
         };
         let size = u64::try_from(served.bytes.len()).unwrap_or(u64::MAX);
+        // What is kept of a manifest takes about as much room as its bytes, and an entry in some tables.
+        self.hold(served.bytes.len() + 1000);
         drop(served.bytes);
         let wanted = manifest.config.clone().filter(|_| manifest.has_image_config);
         let config_size =
@@ -189,10 +197,19 @@ impl Reading<'_> {
         }
         let blob = self.source.registry.blob(self.repository, digest, LARGEST_CONFIG);
         match self.source.asking(blob).await {
-            Ok(bytes) => ImageConfig::parse(&bytes).map_err(|error| Unread::Image(error.to_string())),
+            Ok(bytes) => {
+                let config = ImageConfig::parse(&bytes).map_err(|error| Unread::Image(error.to_string()))?;
+                self.hold(configs::weight(&config));
+                Ok(config)
+            }
             Err(error) if error.is_blob_unknown() => Err(Unread::Image("BLOB_UNKNOWN".to_owned())),
             Err(error) => Err(Unread::Failure(error.to_string())),
         }
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.found.borrow_mut().bytes += bytes;
+        self.source.turns.hold(bytes);
     }
 
     fn fail(&self, what: String, why: &impl ToString) {

@@ -2,7 +2,7 @@
 //!
 //! Repositories are written in the order in which the registry lists them, one after the other, each closed by its record. While
 //! one is written the next ones are read already, so that many small repositories keep the registry as busy as a large one. How far
-//! ahead is bounded by tags, so that memory is that of the largest repository and a little more.
+//! ahead is bounded, by tags here and by bytes in `turn`, so that memory is that of the largest repository and a little more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -72,8 +72,16 @@ pub(crate) async fn list(
         Some(Name::BrokeOff(error)) => return Err(Failed::Registry(error)),
         first => first,
     };
-    let mut section =
-        Section { context, output, host: wanted.host.as_str().to_owned(), what, totals: Totals::default(), catalog_error: None, said: 0 };
+    let mut section = Section {
+        context,
+        output,
+        host: wanted.host.as_str().to_owned(),
+        what,
+        totals: Totals::default(),
+        catalog_error: None,
+        no_catalog: false,
+        said: 0,
+    };
     section.header(time, wanted)?;
     section.repositories(source, first, names).await?;
     let status = section.trailer(&unmatched.borrow())?;
@@ -88,6 +96,8 @@ struct Section<'a> {
     totals: Totals,
     /// Why the catalog was not read whole.
     catalog_error: Option<String>,
+    /// The registry shows no catalog, so that prefixes are taken for the names of repositories.
+    no_catalog: bool,
     said: u64,
 }
 
@@ -102,6 +112,8 @@ struct Done {
     repository: Repository,
     tags: Vec<Tag>,
     dropped: Vec<String>,
+    /// The registry knows nothing of it but the name, if that.
+    ghost: bool,
     outcome: Result<Found, registry::Error>,
 }
 
@@ -123,9 +135,13 @@ impl Section<'_> {
         let mut tagging: VecDeque<JoinHandle<Tagged>> = VecDeque::new();
         let mut tagged: Option<Tagged> = None;
         let mut reading: VecDeque<Ahead> = VecDeque::new();
+        let mut turn = 0;
         loop {
             if let Some(name) = first.take() {
-                self.begin(name, &source, &mut tagging);
+                if let Name::Repository(repository) = &name {
+                    source.progress.tell(format!("requests, {}/{repository}", self.host));
+                }
+                source.progress.suspend(|| self.begin(name, &source, &mut tagging));
             }
             if let Some(next) = tagged.take() {
                 let weight = next.1.as_ref().map_or(0, |list| list.tags.len()) + 1;
@@ -133,7 +149,8 @@ impl Section<'_> {
                 if reading.is_empty() || ahead + weight <= AHEAD {
                     let source = Rc::clone(&source);
                     let what = self.what;
-                    reading.push_back(Ahead { weight, reading: tokio::task::spawn_local(finish(source, next, what)) });
+                    reading.push_back(Ahead { weight, reading: tokio::task::spawn_local(finish(source, next, what, turn)) });
+                    turn += 1;
                 } else {
                     tagged = Some(next);
                 }
@@ -145,7 +162,10 @@ impl Section<'_> {
                 biased;
                 done = finished(front.map(|front| &mut front.reading)), if is_reading => {
                     reading.pop_front();
-                    self.write(done.map_err(io::Error::other)?)?;
+                    let done = done.map_err(io::Error::other)?;
+                    let held = done.outcome.as_ref().map_or(0, |found| found.bytes);
+                    source.progress.suspend(|| self.write(done))?;
+                    source.turns.next(held);
                 }
                 list = finished(waiting), if is_tagging => {
                     tagging.pop_front();
@@ -165,17 +185,19 @@ impl Section<'_> {
     fn begin(&mut self, name: Name, source: &Rc<Source>, tagging: &mut VecDeque<JoinHandle<Tagged>>) {
         match name {
             Name::Repository(repository) => {
-                source.progress.tell(format!("requests, {}/{repository}", self.host));
                 let source = Rc::clone(source);
                 tagging.push_back(tokio::task::spawn_local(async move {
                     let tags = source.tags(&repository).await;
                     (repository, tags)
                 }));
             }
-            Name::NoCatalog(error) => self.context.say(format_args!(
-                "{} shows no catalog ({error}): listed are the repositories of exactly the names given, and nothing below them",
-                self.host
-            )),
+            Name::NoCatalog(error) => {
+                self.no_catalog = true;
+                self.context.say(format_args!(
+                    "{} shows no catalog ({error}): listed are the repositories of exactly the names given, and nothing below them",
+                    self.host
+                ));
+            }
             Name::BrokeOff(error) => {
                 self.context
                     .say(format_args!("{}: the catalog broke off, so repositories may be missing in this listing: {error}", self.host));
@@ -198,6 +220,9 @@ impl Section<'_> {
                 "{name}: left out what the registry lists and no tag can be called: {dropped:?} (of {})",
                 done.dropped.len()
             ));
+        }
+        if done.ghost && self.no_catalog {
+            self.say(format_args!("{name}: the registry knows no such repository"));
         }
         let mut closing = Closing {
             registry: self.host.clone(),
@@ -286,13 +311,13 @@ impl Section<'_> {
 }
 
 /// Reads the rest of a repository whose tags are known.
-async fn finish(source: Rc<Source>, (repository, tags): Tagged, what: What) -> Done {
-    let TagList { tags, dropped, .. } = match tags {
+async fn finish(source: Rc<Source>, (repository, tags): Tagged, what: What, turn: u64) -> Done {
+    let TagList { tags, dropped, ghost } = match tags {
         Ok(list) => list,
-        Err(error) => return Done { repository, tags: Vec::new(), dropped: Vec::new(), outcome: Err(error) },
+        Err(error) => return Done { repository, tags: Vec::new(), dropped: Vec::new(), ghost: false, outcome: Err(error) },
     };
-    let found = if what == What::Manifests { read::read(&source, &repository, tags.clone()).await } else { Found::default() };
-    Done { repository, tags, dropped, outcome: Ok(found) }
+    let found = if what == What::Manifests { read::read(&source, &repository, tags.clone(), turn).await } else { Found::default() };
+    Done { repository, tags, dropped, ghost, outcome: Ok(found) }
 }
 
 /// The end of a task; never, where there is none.

@@ -165,10 +165,28 @@ mod tests {
         let long = blob("1").replace("sha256:", "sha512:");
         let short = blob("1").replace("d865", "");
         for list in [
-            "null", "[", "[[]]", "[ ]", "[]]x", &format!("[{}", blob("1")), &format!("[{},]", blob("1")), &format!("[{} ]", blob("1")),
-            &blob("1"), &blob("01"), &blob("-1"), &blob("1.5"), &blob("1e3"), &blob(""), &blob("9999999999999999999"),
-            &format!("[{}]", blob("01")), &format!("[{}]", blob("1e3")), &format!("[{}]", blob("1,\"x\":2")), &format!("[{long}]"),
-            &format!("[{short}]"), &format!("[{}]", blob("1").replace("43", "4g")), &format!("[{}]", blob("1").replace("435", "é5")),
+            "null",
+            "[",
+            "[[]]",
+            "[ ]",
+            "[]]x",
+            &format!("[{}", blob("1")),
+            &format!("[{},]", blob("1")),
+            &format!("[{} ]", blob("1")),
+            &blob("1"),
+            &blob("01"),
+            &blob("-1"),
+            &blob("1.5"),
+            &blob("1e3"),
+            &blob(""),
+            &blob("9999999999999999999"),
+            &format!("[{}]", blob("01")),
+            &format!("[{}]", blob("1e3")),
+            &format!("[{}]", blob("1,\"x\":2")),
+            &format!("[{long}]"),
+            &format!("[{short}]"),
+            &format!("[{}]", blob("1").replace("43", "4g")),
+            &format!("[{}]", blob("1").replace("435", "é5")),
             &format!("[{}]", blob("9999999999999999999")),
         ] {
             let mut rest = String::new();

@@ -1,0 +1,150 @@
+//! What a journal shows unfinished. Pure.
+//!
+//! That is what was begun and has no result or a bad one, and what was to go with an index or a subject that went: without it no
+//! listing names it, so no later plan takes it.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use chrono::{DateTime, Utc};
+use common::digest::Digest;
+use common::manifest::Manifest;
+
+use crate::history::{Entry, History, Step};
+use crate::work::{Doomed, Place, Untag, Work};
+
+/// The work that is left, and when the oldest of it was announced.
+pub(crate) fn unfinished(history: &History) -> (Vec<Work>, Option<DateTime<Utc>>) {
+    let mut works: Vec<Work> = Vec::new();
+    let mut places: HashMap<Place, usize> = HashMap::new();
+    let mut oldest = None;
+    let mut work_of = |place: &Place, works: &mut Vec<Work>| {
+        *places.entry(place.clone()).or_insert_with(|| {
+            works.push(Work::new(place.clone()));
+            works.len() - 1
+        })
+    };
+    for (entry, deletes) in history.entries.iter().zip(unfinished_deletions(history)) {
+        let untags: Vec<_> =
+            entry.untags.iter().filter(|(_, step)| matches!(step, Step::Started | Step::Failed)).map(|(tag, _)| tag.clone()).collect();
+        if !deletes && untags.is_empty() {
+            continue;
+        }
+        oldest = entry.time.map_or(oldest, |time| Some(oldest.map_or(time, |oldest: DateTime<Utc>| oldest.min(time))));
+        let index = work_of(&entry.place, &mut works);
+        let Some(work) = works.get_mut(index) else { continue };
+        if deletes {
+            work.deletes.push(doomed(entry));
+        } else {
+            let (digest, media_type, why) = (entry.digest.clone(), entry.media_type.clone(), entry.why.clone());
+            work.untags.push(Untag { digest, tags: untags.into_iter().collect(), media_type, why, held: None });
+        }
+    }
+    for work in &mut works {
+        work.uses = history.uses.iter().filter(|(place, _)| *place == work.place).map(|(_, record)| record.clone()).collect();
+        work.put_in_order();
+    }
+    (works, oldest)
+}
+
+/// The deletions that were begun and have no good result, and those that were to go with one that was begun, at any depth.
+fn unfinished_deletions(history: &History) -> Vec<bool> {
+    let mut unfinished: Vec<bool> =
+        history.entries.iter().map(|entry| entry.step == Step::Started || (entry.step == Step::Failed && entry.begun)).collect();
+    loop {
+        let goes = |place: &Place, digest: &Digest| {
+            history
+                .index(place, digest)
+                .is_some_and(|index| unfinished.get(index) == Some(&true) || history.entries.get(index).is_some_and(|entry| entry.begun))
+        };
+        let lost_its_index = |entry: &Entry| entry.parents.iter().chain(&entry.subjects).any(|above| goes(&entry.place, above));
+        let is_new =
+            |(entry, known): &(&Entry, &bool)| !**known && matches!(entry.step, Step::Planned | Step::Failed) && lost_its_index(entry);
+        let found: Vec<usize> =
+            history.entries.iter().zip(&unfinished).enumerate().filter(|(_, pair)| is_new(pair)).map(|(index, _)| index).collect();
+        if found.is_empty() {
+            return unfinished;
+        }
+        for index in found {
+            if let Some(known) = unfinished.get_mut(index) {
+                *known = true;
+            }
+        }
+    }
+}
+
+fn doomed(entry: &Entry) -> Doomed {
+    let content = content(entry);
+    let subject = content.as_ref().and_then(|content| content.subject.clone());
+    let mut subjects = entry.subjects.clone();
+    subjects.extend(
+        subject.into_iter().chain(entry.tags.iter().filter_map(common::reference::Tag::subject)).filter(|subject| *subject != entry.digest),
+    );
+    let children: Vec<Digest> = content.iter().flat_map(|content| &content.children).map(|child| child.digest.clone()).collect();
+    Doomed {
+        digest: entry.digest.clone(),
+        tags: entry.tags.clone(),
+        media_type: entry.media_type.clone(),
+        config: content.and_then(|content| content.config),
+        children,
+        parents: entry.parents.clone(),
+        subjects,
+        why: entry.why.clone(),
+        held: None,
+    }
+}
+
+/// What the bytes in the journal say, where it has them.
+fn content(entry: &Entry) -> Option<Manifest> {
+    let bytes = BASE64_STANDARD.decode(entry.data.as_ref()?).ok()?;
+    Manifest::parse(&bytes, entry.media_type.as_deref()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::digest;
+    use serde_json::{Value, json};
+
+    fn line(name: &str, result: &str, above: &[&str], time: &str) -> Value {
+        let parents: Vec<Digest> = above.iter().map(|name| digest(name)).collect();
+        let parents = if result == "planned" { parents } else { Vec::new() };
+        json!({"type":"deletion","registry":"registry.example.com","repository":"team/app","digest":digest(name),"action":"delete","result":result,
+               "why":"w","tags":[],"mediaType":"m","parents":parents,"time":format!("2026-11-20T{time}:00Z")})
+    }
+
+    fn left(lines: &[Value]) -> (Vec<Digest>, Option<String>) {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let (works, oldest) = unfinished(&History::read(text.as_bytes()).unwrap());
+        let digests = works.iter().flat_map(|work| &work.deletes).map(|doomed| doomed.digest.clone()).collect();
+        (digests, oldest.map(|time| time.format("%H:%M").to_string()))
+    }
+
+    #[test]
+    fn what_was_begun_and_what_lost_its_index_is_left() {
+        let journal = [
+            line("child", "planned", &["index"], "11:00"),
+            line("grandchild", "planned", &["child"], "11:00"),
+            line("index", "started", &[], "12:00"),
+        ];
+        assert_eq!(left(&journal), (vec![digest("index"), digest("child"), digest("grandchild")], Some("11:00".into())));
+        let mut on = journal.to_vec();
+        on.push(line("index", "deleted", &[], "12:01"));
+        assert_eq!(left(&on).0, [digest("child"), digest("grandchild")]);
+        on.extend([line("child", "started", &[], "12:02"), line("child", "deleted", &[], "12:03")]);
+        assert_eq!(left(&on).0, [digest("grandchild")]);
+        on.push(line("grandchild", "failed", &[], "12:04"));
+        assert_eq!(left(&on).0, [digest("grandchild")]);
+        on.push(line("grandchild", "skipped", &[], "12:05"));
+        assert_eq!(left(&on), (vec![], None));
+    }
+
+    #[test]
+    fn what_was_only_shown_or_stands_in_a_listing_still_is_not() {
+        assert!(left(&[line("child", "planned", &["index"], "11:00"), line("index", "planned", &[], "11:00")]).0.is_empty());
+        assert!(left(&[line("a", "failed", &[], "11:00")]).0.is_empty(), "the next plan takes it");
+        let restored = json!({"type":"deletion","registry":"registry.example.com","repository":"team/app","digest":digest("index"),"action":"restore","result":"restored","tags":[]});
+        assert!(left(&[line("child", "planned", &["index"], "11:00"), line("index", "started", &[], "12:00"), restored]).0.is_empty());
+    }
+}
