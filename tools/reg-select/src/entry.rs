@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn blobs_are_counted_by_the_front_of_their_digest() {
-        let record =
-            serde_json::json!({"registry":"r","repository":"a","digest":A,"size":7,"blobs":[{"digest":A,"size":123}],"later":{"x":[1]}});
+        let record = serde_json::json!({"registry":"r","repository":"a","digest":A,"size":7,"blobs":[{"digest":A,"size":123}],"later":{"x":[1]}});
         let text = record.to_string();
         let manifest: ManifestLine<'_> = serde_json::from_str(&text).unwrap();
         let key = 0x4355_a46b_19d3_48dc;

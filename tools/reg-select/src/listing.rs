@@ -146,10 +146,8 @@ pub fn read<R: BufRead + Send + 'static>(
 ) -> anyhow::Result<()> {
     let (sender, parsed) = mpsc::sync_channel(1);
     let (giver, emptied) = mpsc::channel();
-    let reading = thread::Builder::new()
-        .name("reading".to_owned())
-        .spawn(move || parse(input, ungrouped, &Ahead { sender, emptied }))
-        .context("starting to read")?;
+    let reading =
+        thread::Builder::new().spawn(move || parse(input, ungrouped, &Ahead { sender, emptied })).context("starting to read")?;
     for event in parsed {
         match event {
             Parsed::Header(header) => on_event(Event::Header(header))?,
