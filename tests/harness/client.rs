@@ -70,6 +70,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client of a registry that something else started, on the loopback and without credentials.
+    pub fn of(host: &str) -> Self {
+        Self::new(&format!("http://{host}"), None)
+    }
+
     /// `url` is `http://…` or `https://…`; the latter is verified against `ca_file`.
     pub(crate) fn new(url: &str, ca_file: Option<&Path>) -> Self {
         let mut config = ureq::Agent::config_builder()

@@ -447,6 +447,7 @@ impl Index {
 #[derive(Clone, Debug)]
 pub struct BuildCache {
     blobs: Vec<Vec<u8>>,
+    created: Option<String>,
     tags: Vec<String>,
 }
 
@@ -454,7 +455,13 @@ impl BuildCache {
     /// A cache with nothing in it but its config.
     #[expect(clippy::new_without_default, reason = "a sentence begins with new")]
     pub fn new() -> Self {
-        Self { blobs: Vec::new(), tags: Vec::new() }
+        Self { blobs: Vec::new(), created: None, tags: Vec::new() }
+    }
+
+    /// Says of each layer when it was made, as BuildKit does.
+    pub fn created(mut self, time: &str) -> Self {
+        self.created = Some(time.to_owned());
+        self
     }
 
     /// Adds a cached layer.
@@ -471,11 +478,19 @@ impl BuildCache {
 
     /// Pushes it. Its `layers` are the cached layers, its `config` the cache config.
     pub fn push(self, registry: &Registry, repository: &str) -> Pushed {
-        let client = registry.client();
+        self.push_by(registry.client(), repository)
+    }
+
+    /// Pushes it with another client than the registry's own.
+    pub fn push_by(self, client: &Client, repository: &str) -> Pushed {
         let mut descriptors = Vec::new();
         for blob in &self.blobs {
             client.put_blob(repository, blob);
-            descriptors.push(blob_descriptor(OCI_LAYER, blob));
+            let mut descriptor = blob_descriptor(OCI_LAYER, blob);
+            if let Some(created) = &self.created {
+                descriptor["annotations"] = json!({"buildkit/createdat": created});
+            }
+            descriptors.push(descriptor);
         }
         let layers: Vec<Value> = self.blobs.iter().map(|blob| json!({"blob": digest_of(blob), "parent": -1})).collect();
         let config = json!({"layers": layers, "records": []}).to_string().into_bytes();
@@ -534,7 +549,12 @@ impl Signature {
 
     /// Pushes it.
     pub fn push(self, registry: &Registry, repository: &str) -> Pushed {
-        self.image.push(registry, repository)
+        self.push_by(registry.client(), repository)
+    }
+
+    /// Pushes it with another client than the registry's own.
+    pub fn push_by(self, client: &Client, repository: &str) -> Pushed {
+        self.image.push_by(client, repository)
     }
 }
 

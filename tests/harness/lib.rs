@@ -15,6 +15,7 @@
 //! - [`tool`]: runs our programs in a clean environment and says what they did;
 //! - [`registry`]: a real registry on a free port of the loopback, in a temporary folder;
 //! - [`fixtures`]: what a test puts into it; [`bulk`]: much of it, fast;
+//! - [`sample`]: the registry and the cluster of the demo;
 //! - [`inventory`]: what runs, as a tool would say it, and times relative to now;
 //! - [`storage`]: damage done below the registry, in its folder;
 //! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry;
@@ -40,6 +41,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod registry;
+pub mod sample;
 pub mod scripted;
 pub mod skopeo;
 pub mod storage;

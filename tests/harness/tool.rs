@@ -421,15 +421,7 @@ fn build() -> HashMap<String, PathBuf> {
     cargo
         .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    // What cargo sets for this very test would look to build scripts like a change.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| text.starts_with(prefix))
-            || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"].contains(&&*text)
-        {
-            cargo.env_remove(&name);
-        }
-    }
+    without_cargo(&mut cargo);
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "the tools do not build:\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout)
@@ -441,4 +433,17 @@ fn build() -> HashMap<String, PathBuf> {
             Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(path)))
         })
         .collect()
+}
+
+/// Takes from a command what cargo set for this very test: to build scripts it would look like a change.
+pub fn without_cargo(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| text.starts_with(prefix))
+            || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "LD_LIBRARY_PATH"].contains(&&*text)
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
 }

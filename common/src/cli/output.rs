@@ -1,5 +1,6 @@
 //! Standard output: records as JSON Lines, or, for a terminal, a table of them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, Stdout, Write};
 
@@ -144,7 +145,7 @@ fn row(record: &Value) -> Option<(&'static [&'static str], Vec<String>)> {
     let list = |value: Option<&Value>| {
         value
             .and_then(Value::as_array)
-            .map(|items| items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))
+            .map(|items| items.iter().filter_map(Value::as_str).map(short_tag).collect::<Vec<_>>().join(","))
             .unwrap_or_default()
     };
     let size = |key: &str| record.get(key).and_then(Value::as_u64).map(bytes).unwrap_or_default();
@@ -216,6 +217,14 @@ fn row(record: &Value) -> Option<(&'static [&'static str], Vec<String>)> {
     })
 }
 
+/// A tag as a table shows it: the digest in the tag of a signature is cut as digests are, or it pushes all that follows off
+/// the screen.
+fn short_tag(tag: &str) -> Cow<'_, str> {
+    let Some((hex, suffix)) = tag.strip_prefix("sha256-").and_then(|rest| rest.split_at_checked(64)) else { return tag.into() };
+    let (Some(short), true) = (hex.get(..12), hex.bytes().all(|sign| sign.is_ascii_hexdigit())) else { return tag.into() };
+    format!("sha256-{short}…{suffix}").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +241,16 @@ mod tests {
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.starts_with("REPOSITORY") && text.contains("sha256:0123456789ab ") && text.contains("2.00 KiB"), "{text}");
         assert!(table.take().unwrap().contains("MANIFEST_UNKNOWN"));
+    }
+
+    #[test]
+    fn tags_of_referrers_are_cut_as_digests_are() {
+        let hex = "0123456789abcdef".repeat(4);
+        assert_eq!(short_tag(&format!("sha256-{hex}.sig")), "sha256-0123456789ab….sig");
+        assert_eq!(short_tag(&format!("sha256-{hex}")), "sha256-0123456789ab…");
+        for other in ["v1", "sha256-0123", &format!("x-{hex}")] {
+            assert_eq!(short_tag(other), other);
+        }
     }
 
     #[test]
