@@ -543,3 +543,87 @@ fn a_table_for_people() {
     let ran = used().evict(&["--format", "table", "--all"]).stdin(lines(&listing())).run().succeeds();
     assert!(ran.stdout().starts_with("ACTION") && ran.stdout().contains("prod/shop/Deployment/web runs v2"), "{}", ran.stdout());
 }
+
+#[test]
+fn aliases_of_the_environment_and_of_flags_both_count() {
+    let world = World::new(&inventory(&["svc.local/x/app:v2"]));
+    let mut input = listing();
+    for record in &mut input {
+        if record["repository"] == "team/app" {
+            record["repository"] = json!("hub/x/app");
+        }
+    }
+    let select = |variable: &str, flags: &[&str]| world.evict(flags).env("REG_ALIAS", variable).stdin(lines(&input)).run().succeeds();
+    let hub = "svc.local=registry.example.com/hub";
+    for ran in [
+        select(hub, &["--alias", "foo.local=bar.local"]),
+        select("foo.local=bar.local", &["--alias", hub]),
+        select("", &["--alias", "svc.local=other.local", "--alias", hub]),
+        select(&format!("{hub}, svc.local=other.local"), &[]),
+    ] {
+        assert_eq!(verdicts(&ran), ["delete hub/x/app:v3", "delete team/old:x"]);
+        assert!(ran.the("header")["policy"]["alias"].as_array().unwrap().contains(&json!(hub)), "the next tool must know it too");
+    }
+    world.evict(&[]).env("REG_ALIAS", "nonsense").stdin(lines(&input)).run().status(2).stderr_has("REG_ALIAS");
+}
+
+#[test]
+fn a_key_that_a_record_has_already_is_replaced() {
+    let world = used();
+    let mut input = listing();
+    input[3]["verdict"] = Value::Null;
+    input[8]["verdict"] = json!({"action":"keep","untag":[],"reasons":[]});
+    let text = lines(&input).replacen("\"kept\":true", "\"big\":12345678901234567890123", 3);
+    let ran = world.evict(&[]).stdin(text).run().succeeds();
+    assert_eq!(verdicts(&ran), ["delete team/app:v3", "delete team/old:x"]);
+    let line = ran.stdout().lines().find(|line| line.contains("\"v3\"")).unwrap().to_owned();
+    assert_eq!(line.matches("\"verdict\"").count(), 1, "{line}");
+    assert!(line.contains("12345678901234567890123"), "{line}");
+}
+
+#[test]
+fn an_inventory_cut_in_the_middle_of_a_line_is_cut_whatever_follows() {
+    let whole = lines(&inventory(&["registry.example.com/team/app:v2"]));
+    let world = used();
+    world.file("in-use.jsonl", &format!("{}{whole}", &whole[..whole.len() / 2]));
+    let ran =
+        world.evict(&[]).stdin(lines(&listing())).run().status(3).stderr_has("the first was cut").stderr_has("take the inventory again");
+    assert_eq!(ran.stderr().lines().count(), 1);
+}
+
+#[test]
+fn what_a_filter_dropped_is_missed_with_ungrouped_too() {
+    let world = used();
+    let one: Vec<Value> =
+        vec![listing_header(), manifest("team/app", "v1", 1), manifest("team/app", "v2", 2), closing("team/app", 2), trailer(2)];
+    let second = [
+        vec![listing_header()],
+        (3..=6).map(|number| manifest("team/app", &format!("v{number}"), number)).collect(),
+        vec![closing("team/app", 4), trailer(4)],
+    ]
+    .concat();
+    let select = |first: Vec<Value>| {
+        world
+            .select(&["--in-use", "in-use.jsonl", "--delete-rest", "--keep-around-in-use", "1", "--ungrouped"])
+            .stdin(lines(&[first, second.clone()].concat()))
+            .run()
+    };
+    assert_eq!(verdicts(&select(one.clone()).succeeds()).len(), 4);
+    let without_v2 = one.iter().filter(|record| record["tags"] != json!(["v2"])).cloned().collect();
+    assert_eq!(verdicts(&select(without_v2).succeeds()), Vec::<String>::new(), "the place of what is in use is lost");
+    let without_closing = one.iter().filter(|record| record["type"] != "repository").cloned().collect();
+    select(without_closing).status(3).stderr_has("closes registry.example.com/team/app");
+}
+
+#[test]
+fn what_a_listing_says_cannot_play_with_a_terminal() {
+    let world = used();
+    let mut input = listing();
+    for record in &mut input {
+        if record["repository"] == "team/old" {
+            record["repository"] = json!("team/\u{1b}[2Jold");
+        }
+    }
+    let ran = world.evict(&[]).stdin(lines(&input)).run().succeeds();
+    assert!(!ran.stderr().contains('\u{1b}'), "{:?}", ran.stderr());
+}

@@ -35,17 +35,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         output,
         r#"{{"type":"header","tool":"reg-list","version":"0.1.0","schema":1,"time":"{NOW}","scope":{{"registry":"{REGISTRY}","prefixes":[]}}}}"#
     )?;
-    let mut repositories = 0;
-    let mut records = 0;
+    let (mut repositories, mut records, mut blobs) = (0, 0, BASES * 6);
     while left > 0 {
         let images = (100 + hash(&[repositories, 1]) % 901).min(left);
         left -= images;
-        records += Repository { number: repositories, images }.write(&mut output, &mut uses)?;
+        let written = Repository { number: repositories, images }.write(&mut output, &mut uses)?;
+        blobs += written + images * 8 + images.div_ceil(25) * 6;
+        records += written;
         repositories += 1;
     }
     writeln!(output, r#"{{"type":"trailer","complete":true,"records":{records},"repositories":{repositories},"manifests":{records}}}"#)?;
     output.flush()?;
     fs::write(inventory, uses.text())?;
+    writeln!(io::stderr(), "{repositories} {records} {} {blobs}", uses.count)?;
     Ok(())
 }
 
@@ -100,11 +102,11 @@ impl Repository {
 
     /// Most builds have a version, some a commit too; one in ten lost its tag to a later one.
     fn tags(&self, build: u64) -> String {
-        if hash(&[self.number, build, 3]) % 10 == 0 && build + 1 < self.images {
+        if hash(&[self.number, build, 3]).is_multiple_of(10) && build + 1 < self.images {
             return String::new();
         }
         let mut tags = format!("\"1.{}.{}\"", build / 100, build % 100);
-        if hash(&[self.number, build, 4]) % 4 == 0 {
+        if hash(&[self.number, build, 4]).is_multiple_of(4) {
             let _ = write!(tags, ",\"git-{:010x}\"", hash(&[self.number, build, 5]) >> 24);
         }
         if build + 1 == self.images {

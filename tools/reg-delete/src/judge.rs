@@ -109,12 +109,13 @@ fn is_of_now(section: &Section, terms: &Terms, now: DateTime<Utc>) -> Result<(),
     let header = std::iter::once(("header", section.written));
     // A plan decided for a later moment (`--now`) takes for old what is not old yet.
     let decided = section.now.map(|now| ("moment of decision", now));
-    for (what, time) in listings.clone().chain(inventories.clone()).chain(header.clone()).chain(decided) {
+    for (what, time) in listings.clone().chain(inventories.clone()).chain(header).chain(decided) {
         if time - now > CLOCK_SKEW {
             return Err(Refusal::Future { what, time });
         }
     }
-    let oldest = listings.chain(inventories).chain(header).min_by_key(|(_, time)| *time);
+    // When it was decided says nothing of how old is what it was decided on.
+    let oldest = listings.chain(inventories).min_by_key(|(_, time)| *time);
     match oldest {
         Some((what, time)) if now - time > terms.max_age.delta() => {
             Err(Refusal::Stale { what, age: Duration::of(now - time), most: terms.max_age })

@@ -129,16 +129,16 @@ impl Args {
     }
 
     /// The rules as the header of the plan tells them.
-    pub fn policy_record(&self, policy: &Policy) -> record::Policy {
-        record::Policy {
+    pub fn policy_record(&self, policy: &Policy) -> anyhow::Result<record::Policy> {
+        Ok(record::Policy {
             tags: self.tags.clone(),
             exclude_tags: self.exclude_tags.clone(),
             repository: self.repositories.repository.clone(),
             exclude: self.repositories.exclude.clone(),
-            alias: self.names.alias.iter().map(ToString::to_string).collect(),
+            alias: self.names.aliases()?.iter().map(ToString::to_string).collect(),
             not_alias: self.names.not_alias.iter().map(ToString::to_string).collect(),
             max_delete: self.max_delete,
             ..policy.record(self.preset)
-        }
+        })
     }
 }

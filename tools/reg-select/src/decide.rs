@@ -28,8 +28,8 @@ pub struct Repository<'a> {
     pub entries: &'a [Entry],
     /// Whether the listing could read all of it; why not.
     pub complete: Result<(), String>,
-    /// How many manifests the listing wrote. Fewer came where a filter dropped some.
-    pub manifest_count: Option<u64>,
+    /// Whether all came that the listing wrote, or a filter dropped some.
+    pub all_came: bool,
 }
 
 /// What is known of the world beside the listing.
@@ -58,6 +58,12 @@ pub struct Decided<'a> {
     pub ranking: Vec<usize>,
     /// For what a window keeps: the place of the one in use, and how many before it.
     pub windows: BTreeMap<usize, (usize, usize)>,
+    /// The uses that name this repository, and under which name.
+    pub named: HashMap<*const UseEntry, Rule>,
+    /// For an index, the uses of its children that did not come or are missing.
+    absent_children_in_use: BTreeMap<usize, Vec<&'a UseEntry>>,
+    /// How many in use have no place in the order, so that nothing before them could be kept.
+    pub undated_in_use: usize,
 }
 
 /// One manifest's verdict.
@@ -100,8 +106,20 @@ pub fn decide<'a>(repository: &'a Repository<'a>, world: &'a World<'a>) -> Decid
         .iter()
         .map(|entry| Decision { action: Action::Keep, rules: Rules::default(), untag: Vec::new(), age: age(entry, world.now) })
         .collect();
-    let mut decided =
-        Decided { repository, world, graph, verdicts, holders: BTreeMap::new(), ranking: Vec::new(), windows: BTreeMap::new() };
+    let named = |uses: &[&'a UseEntry], rule| uses.iter().map(move |used| (std::ptr::from_ref(*used), rule)).collect::<Vec<_>>();
+    let own_names_last = [named(&world.uses.other_name, Rule::InUseOtherName), named(&world.uses.own, Rule::InUse)];
+    let mut decided = Decided {
+        repository,
+        world,
+        graph,
+        verdicts,
+        holders: BTreeMap::new(),
+        ranking: Vec::new(),
+        windows: BTreeMap::new(),
+        named: own_names_last.into_iter().flatten().collect(),
+        absent_children_in_use: BTreeMap::new(),
+        undated_in_use: 0,
+    };
     decided.find_uses();
     decided.hold();
     decided.rank();
@@ -112,9 +130,13 @@ pub fn decide<'a>(repository: &'a Repository<'a>, world: &'a World<'a>) -> Decid
     decided
 }
 
-/// The later of built and pushed; a date that cannot be true is none.
+/// The later of built and pushed; a date that cannot be true is none. What was pushed after this run began is younger than
+/// anything that could be asked, however long ago it was built.
 fn age(entry: &Entry, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let plausible = |time: &DateTime<Utc>| *time >= first_plausible_date() && *time <= now;
+    if entry.pushed.is_some_and(|pushed| pushed > now) {
+        return None;
+    }
     entry.created.filter(plausible).max(entry.pushed.filter(plausible))
 }
 
@@ -180,18 +202,19 @@ impl<'a> Decided<'a> {
                 }
             }
         }
-        let elsewhere = |entry: &UseEntry| {
-            if world.uses.other_name.iter().any(|other| std::ptr::eq(*other, entry)) { Rule::InUseOtherName } else { Rule::InUse }
-        };
         for (place, entry) in self.repository.entries.iter().enumerate() {
             let mut holders: Vec<(Rule, &'a UseEntry)> =
                 entry.tags.iter().filter_map(|tag| by_tag.get(tag.as_ref())).flatten().copied().collect();
+            let mut known: HashSet<*const UseEntry> = holders.iter().map(|(_, holder)| std::ptr::from_ref(*holder)).collect();
             for digest in std::iter::once(&entry.digest).chain(&entry.config) {
-                for holder in world.inventory.of_content(digest) {
-                    if !holders.iter().any(|(_, known)| std::ptr::eq(*known, holder)) {
-                        holders.push((elsewhere(holder), holder));
-                    }
-                }
+                let further = world.inventory.of_content(digest).filter(|holder| known.insert(std::ptr::from_ref(*holder)));
+                holders.extend(further.map(|holder| (self.named.get(&std::ptr::from_ref(holder)).copied().unwrap_or(Rule::InUse), holder)));
+            }
+            // A child that the registry does not have may run all the same, from the cache of a node.
+            let of_children =
+                entry.children.iter().filter(|child| self.graph.place(child).is_none()).flat_map(|child| world.inventory.of_content(child));
+            for holder in of_children {
+                self.absent_children_in_use.entry(place).or_default().push(holder);
             }
             for (rule, _) in &holders {
                 self.verdicts[place].rules.add(*rule);
@@ -241,17 +264,16 @@ impl<'a> Decided<'a> {
         if self.policy().around().is_none_or(|number| number == 0) || !self.is_in_use() {
             return false;
         }
-        // A filter dropped something, or nobody knows whether one did.
-        let all_came = self.repository.manifest_count.is_some_and(|count| self.repository.entries.len() as u64 >= count);
-        if all_came {
+        if self.repository.all_came {
             return false;
         }
         let entries = self.repository.entries;
         let tags: HashSet<&str> = entries.iter().flat_map(|entry| &entry.tags).map(AsRef::as_ref).collect();
-        let content: HashSet<&Digest> = entries.iter().flat_map(|entry| std::iter::once(&entry.digest).chain(&entry.config)).collect();
+        // Several manifests may share a config, so that one which is here does not tell that all are.
         let is_here = |entry: &UseEntry| {
             entry.record.tag.as_ref().is_none_or(|tag| tags.contains(tag.as_str()))
-                && entry.content().all(|digest| content.contains(digest))
+                && entry.manifests().all(|digest| self.graph.place(digest).is_some())
+                && entry.record.config_digest.is_none()
         };
         // An index that lacks a child may be the place of a use that only the child would tell.
         let torn = (0..entries.len()).any(|place| self.graph.edges(place).absent_child);
@@ -306,21 +328,27 @@ impl<'a> Decided<'a> {
 
     /// Each tagged digest that a use of this repository leads to (a platform's digest through its index), and so many before it.
     fn keep_around(&mut self, around: usize) {
-        let names_here = |holder: &UseEntry| self.world.uses.iter().any(|known| std::ptr::eq(known, holder));
+        let names_here = |holder: &UseEntry| self.named.contains_key(&std::ptr::from_ref(holder));
         let mut anchors = vec![false; self.verdicts.len()];
         for (place, holders) in &self.holders {
             anchors[*place] = holders.iter().any(|(_, holder)| names_here(holder));
         }
+        for (place, holders) in &self.absent_children_in_use {
+            anchors[*place] |= holders.iter().any(|holder| names_here(holder));
+        }
         self.graph.mark_parents(&mut anchors);
-        for (rank, anchor) in self.ranking.iter().enumerate().filter(|(_, place)| anchors[**place]) {
-            for (distance, place) in self.ranking[rank..].iter().take(around.saturating_add(1)).enumerate() {
+        let mut nearest = None;
+        for (rank, place) in self.ranking.iter().enumerate() {
+            if anchors[*place] {
+                nearest = Some((rank, *place));
+            }
+            if let Some((anchor_rank, anchor)) = nearest.filter(|(anchor_rank, _)| rank - anchor_rank <= around) {
                 self.verdicts[*place].rules.add(Rule::KeepAroundInUse);
-                let window = self.windows.entry(*place).or_insert((*anchor, distance));
-                if distance < window.1 {
-                    *window = (*anchor, distance);
-                }
+                self.windows.insert(*place, (anchor, rank - anchor_rank));
             }
         }
+        self.undated_in_use =
+            (0..anchors.len()).filter(|place| anchors[*place] && self.takes_place(*place) && !self.windows.contains_key(place)).count();
     }
 
     /// The delete rules, and why they may not reach.
@@ -360,10 +388,14 @@ impl<'a> Decided<'a> {
             .iter()
             .map(|verdict| [Rule::InUse, Rule::InUseOtherName, Rule::KeepList].iter().any(|rule| verdict.rules.has(*rule)))
             .collect();
-        let directly = used.clone();
+        for place in self.absent_children_in_use.keys() {
+            used[*place] = true;
+        }
         self.graph.mark_parents(&mut used);
         for place in 0..count {
-            self.verdicts[place].rules.add_if(Rule::ChildInUse, used[place] && !directly[place]);
+            let child_used =
+                self.absent_children_in_use.contains_key(&place) || self.graph.edges(place).children.iter().any(|child| used[*child]);
+            self.verdicts[place].rules.add_if(Rule::ChildInUse, child_used);
         }
         let mut stays = self.staying(|rules| rules);
         self.hold_the_last(&mut stays);
@@ -403,12 +435,12 @@ impl<'a> Decided<'a> {
         let newest =
             candidates.into_iter().max_by_key(|place| (self.takes_place(*place), !self.is_dependent(*place), self.standing(*place)));
         if let Some(newest) = newest {
-            self.verdicts[newest].rules.add(Rule::Last);
             let mut held = vec![false; stays.len()];
             held[newest] = true;
             self.graph.mark_parents(&mut held);
             for (place, held) in held.into_iter().enumerate() {
                 stays[place] |= held;
+                self.verdicts[place].rules.add_if(Rule::Last, held);
             }
             self.graph.mark_dependents(stays);
         }
@@ -439,13 +471,12 @@ impl<'a> Decided<'a> {
         }
         for place in 0..self.verdicts.len() {
             // The tags that the rules are not about, and a use of another tag, are what may stand beside an expired tag.
-            let expired = self.verdicts[place].action == Action::Keep
-                && self.verdicts[place].rules.deletes()
-                && self.verdicts[place]
-                    .rules
-                    .iter()
-                    .filter(|rule| rule.keeps())
-                    .all(|rule| matches!(rule, Rule::AlsoTagged | Rule::InUse | Rule::InUseOtherName | Rule::KeepList));
+            let expired =
+                self.verdicts[place].action == Action::Keep
+                    && self.verdicts[place].rules.deletes()
+                    && self.verdicts[place].rules.iter().filter(|rule| rule.keeps()).all(|rule| {
+                        matches!(rule, Rule::AlsoTagged | Rule::InUse | Rule::InUseOtherName | Rule::ChildInUse | Rule::KeepList)
+                    });
             if !expired || self.world.kept.whole().is_some() || self.world.kept.digest(&self.repository.entries[place].digest).is_some() {
                 continue;
             }
@@ -457,8 +488,12 @@ impl<'a> Decided<'a> {
                     && !named_by_use(tag)
                     && self.world.kept.tag(tag).is_none()
             };
-            let untag: Vec<Box<str>> = entry.tags.iter().filter(|tag| goes(tag)).cloned().collect();
-            if !untag.is_empty() && untag.len() < entry.own_tags().count() {
+            let mut untag: Vec<Box<str>> = entry.tags.iter().filter(|tag| goes(tag)).cloned().collect();
+            if untag.len() == entry.own_tags().count() {
+                let last = (0..untag.len()).max_by_key(|index| (Version::of_tag(&untag[*index]), untag[*index].clone()));
+                last.map(|last| untag.remove(last));
+            }
+            if !untag.is_empty() {
                 self.verdicts[place].action = Action::Untag;
                 self.verdicts[place].untag = untag;
             }

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::jsonl::{self, Line};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::blobs::{self, Blob, Blobs};
 
@@ -44,8 +44,13 @@ pub struct ManifestLine<'a> {
     pub missing: Vec<Digest>,
     #[serde(default)]
     pub blobs: Blobs,
-    #[serde(default)]
-    pub verdict: Option<IgnoredAny>,
+    /// Whether there is one already, be it null.
+    #[serde(default, deserialize_with = "is_there")]
+    pub verdict: bool,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl<'a> ManifestLine<'a> {

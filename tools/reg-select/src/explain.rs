@@ -1,5 +1,7 @@
 //! Says in words why a manifest stays or goes. Pure; only asked for what is written or told.
 
+use std::collections::HashSet;
+
 use common::cli::count;
 use common::inventory::UseEntry;
 use common::record::{Action, Field, Reason, Verdict};
@@ -18,11 +20,11 @@ impl Decided<'_> {
             Action::Delete => rule.deletes(),
         };
         let mut reasons = Vec::new();
+        let mut told = HashSet::new();
         for rule in decision.rules.iter().filter(applies) {
             for why in self.why(place, rule) {
-                let reason = Reason { rule: rule.name().to_owned(), why };
-                if !reasons.contains(&reason) {
-                    reasons.push(reason);
+                if told.insert((rule, why.clone())) {
+                    reasons.push(Reason { rule: rule.name().to_owned(), why });
                 }
             }
         }
@@ -78,6 +80,9 @@ impl Decided<'_> {
             }
             Rule::NoDate => "has no date that can be true, and what has no date is not old".to_owned(),
             Rule::NoVersion => "has no tag that is a version, and the newest are found by version".to_owned(),
+            Rule::Last if entry.own_tags().next().is_none() => {
+                "leads to the newest of what is tagged here, all of which would go though the repository is in use".to_owned()
+            }
             Rule::Last => "everything tagged in this repository, which is in use, would go; this is the newest".to_owned(),
             Rule::KeepNewest => {
                 let rank = self.ranking.iter().position(|ranked| *ranked == place).map_or(0, |rank| rank + 1);
@@ -115,7 +120,8 @@ impl Decided<'_> {
     fn use_in_words(&self, place: usize, used: &UseEntry) -> String {
         let entry = &self.repository.entries[place];
         let record = &used.record;
-        let names_here = self.world.uses.iter().any(|known| std::ptr::eq(known, used));
+        let named = self.named.get(&std::ptr::from_ref(used));
+        let names_here = named.is_some();
         let by_tag = record.tag.as_deref().filter(|tag| names_here && entry.tags.iter().any(|known| **known == **tag));
         let what = match by_tag {
             Some(tag) => tag.to_owned(),
@@ -130,11 +136,7 @@ impl Decided<'_> {
             _ => "runs",
         };
         let pods = if record.pods > 1 { format!(" in {}", count(record.pods, "pod")) } else { String::new() };
-        let foreign = if names_here && !self.world.uses.other_name.iter().any(|known| std::ptr::eq(*known, used)) {
-            String::new()
-        } else {
-            format!(", as {}", record.image)
-        };
+        let foreign = if named == Some(&Rule::InUse) { String::new() } else { format!(", as {}", record.image) };
         format!("{} {verb} {what}{pods}{foreign}", used.record.user())
     }
 }

@@ -13,6 +13,8 @@ use anyhow::{Context as _, anyhow};
 use common::jsonl::{self, Line, Place, Problem, Reader, Sections};
 use common::record::{Header, Kind, Repository as RepositoryRecord, Tag as TagRecord, Trailer};
 
+use common::reference::Host;
+
 use crate::entry::{Entry, ManifestLine};
 use crate::freed::RepositoryBlobs;
 
@@ -31,6 +33,20 @@ pub struct Gathered {
     places: HashMap<common::digest::Digest, usize>,
     /// The closing record, as it came, and parsed.
     pub closing: Vec<(String, RepositoryRecord)>,
+    /// What came of it in each section; more than one with `--ungrouped` alone.
+    came: Vec<Came>,
+}
+
+/// What came of a repository in one section.
+#[derive(Debug, Clone, Copy, Default)]
+struct Came {
+    section: u64,
+    manifests: u64,
+    closings: u64,
+    /// What its closing records count; more came only where the filter added something.
+    counted: u64,
+    /// A closing record did not count.
+    uncounted: bool,
 }
 
 /// A raw line: where it ends in the text, and what it is.
@@ -72,8 +88,32 @@ impl Gathered {
         self.lines.is_empty()
     }
 
-    fn add(&mut self, text: &str, manifest: ManifestLine<'_>) {
-        let fresh = manifest.verdict.is_none();
+    fn came_in(&mut self, section: u64) -> &mut Came {
+        let known = self.came.iter().position(|came| came.section == section);
+        let place = known.unwrap_or_else(|| {
+            self.came.push(Came { section, ..Came::default() });
+            self.came.len() - 1
+        });
+        &mut self.came[place]
+    }
+
+    fn close(&mut self, section: u64, text: &str, record: RepositoryRecord) {
+        let came = self.came_in(section);
+        came.closings += 1;
+        match record.manifest_count {
+            Some(count) => came.counted += count,
+            None => came.uncounted = true,
+        }
+        self.closing.push((text.to_owned(), record));
+    }
+
+    fn is_closed_in(&self, section: u64) -> bool {
+        self.came.iter().all(|came| came.section != section || came.closings > 0)
+    }
+
+    fn add(&mut self, section: u64, text: &str, manifest: ManifestLine<'_>) {
+        self.came_in(section).manifests += 1;
+        let fresh = !manifest.verdict;
         match self.places.entry(manifest.digest.clone()) {
             Occupied(known) => {
                 let place = *known.get();
@@ -94,15 +134,14 @@ impl Gathered {
         }
     }
 
-    /// Whether the listing read all of it, and how many manifests it wrote.
-    pub fn completeness(&self) -> (Result<(), String>, Option<u64>) {
+    /// Whether the listing read all of it, and whether all that it wrote came.
+    pub fn completeness(&self) -> (Result<(), String>, bool) {
         let incomplete = self.closing.iter().find(|(_, record)| !record.complete);
         let complete = match incomplete {
             Some((_, record)) => Err(record.error.clone().unwrap_or_else(|| "no cause was given".to_owned())),
             None => Ok(()),
         };
-        let counts: Option<Vec<u64>> = self.closing.iter().map(|(_, record)| record.manifest_count).collect();
-        (complete, counts.and_then(|counts| counts.into_iter().max()))
+        (complete, self.came.iter().all(|came| !came.uncounted && came.manifests >= came.counted))
     }
 
     fn clear(&mut self) {
@@ -114,6 +153,7 @@ impl Gathered {
         self.lines.clear();
         self.places.clear();
         self.closing.clear();
+        self.came.clear();
     }
 }
 
@@ -211,7 +251,7 @@ fn parse(input: impl BufRead, ungrouped: bool, ahead: &Ahead) -> anyhow::Result<
                 } else {
                     begin(&mut open, &closed, &line, &manifest.registry, &manifest.repository)?
                 };
-                gathered.add(line.text(), manifest);
+                gathered.add(sections.closed(), line.text(), manifest);
             }
             Place::Within(Kind::Tag) => {
                 let tag: TagRecord = line.parse()?;
@@ -220,23 +260,26 @@ fn parse(input: impl BufRead, ungrouped: bool, ahead: &Ahead) -> anyhow::Result<
                 } else {
                     begin(&mut open, &closed, &line, &tag.registry, &tag.repository)?
                 };
+                gathered.came_in(sections.closed());
                 gathered.push(line.text(), What::Tag);
             }
             Place::Within(Kind::Repository) => {
                 let record: RepositoryRecord = line.parse()?;
                 if ungrouped {
-                    all.repository(&record.registry, &record.repository).closing.push((line.text().to_owned(), record));
+                    let gathered = all.repository(&record.registry, &record.repository);
+                    gathered.close(sections.closed(), line.text(), record);
                     continue;
                 }
                 begin(&mut open, &closed, &line, &record.registry, &record.repository)?;
-                closed.insert((record.registry.clone(), record.repository.clone()));
-                open.closing.push((line.text().to_owned(), record));
+                closed.insert(name_of(&record.registry, &record.repository));
+                open.close(sections.closed(), line.text(), record);
                 ahead.hand_on(Parsed::Repository(std::mem::replace(&mut open, ahead.room())))?;
             }
             Place::Within(_) => ahead.hand_on(Parsed::Other(line.text().to_owned()))?,
             Place::Trailer(trailer) => {
-                if !open.is_empty() {
-                    return Err(not_closed(&line, &open).into());
+                let ended = sections.closed() - 1;
+                if let Some(torn) = all.repositories.iter().chain([&*open]).find(|gathered| !gathered.is_closed_in(ended)) {
+                    return Err(not_closed(&line, torn).into());
                 }
                 ahead.hand_on(Parsed::Trailer(trailer))?;
             }
@@ -244,13 +287,6 @@ fn parse(input: impl BufRead, ungrouped: bool, ahead: &Ahead) -> anyhow::Result<
     }
     sections.finish(reader.name()).map_err(with_way_out)?;
     for gathered in all.repositories {
-        if gathered.closing.is_empty() {
-            let problem = Problem::Section(format!(
-                "the manifests of {}/{} have no repository record that closes them: a filter dropped it; {KEEP_THE_REST}",
-                gathered.registry, gathered.repository
-            ));
-            return Err(jsonl::Error { name: reader.name().to_owned(), line: 0, problem }.into());
-        }
         ahead.hand_on(Parsed::Repository(Box::new(gathered)))?;
     }
     Ok(())
@@ -270,7 +306,7 @@ fn begin<'a>(
     if !open.is_empty() {
         return Err(not_closed(line, open).into());
     }
-    if closed.contains(&(registry.to_owned(), repository.to_owned())) {
+    if closed.contains(&name_of(registry, repository)) {
         let problem = Problem::Json(format!(
             "is of {registry}/{repository}, which was closed before: a repository is decided when it is closed; give --ungrouped to hold the whole input first"
         ));
@@ -279,6 +315,12 @@ fn begin<'a>(
     open.registry.push_str(registry);
     open.repository.push_str(repository);
     Ok(open)
+}
+
+/// A repository's name in the form in which hosts compare, so that a registry spelled in two ways is one.
+fn name_of(registry: &str, repository: &str) -> (String, String) {
+    let host = registry.parse::<Host>().map_or_else(|_| registry.to_owned(), |host| host.as_str().to_owned());
+    (host, repository.to_owned())
 }
 
 fn not_closed(line: &Line<'_>, open: &Gathered) -> jsonl::Error {
@@ -327,7 +369,7 @@ struct Ungrouped {
 impl Ungrouped {
     fn repository(&mut self, registry: &str, repository: &str) -> &mut Gathered {
         let next = self.repositories.len();
-        let place = *self.places.entry((registry.to_owned(), repository.to_owned())).or_insert(next);
+        let place = *self.places.entry(name_of(registry, repository)).or_insert(next);
         if place == next {
             self.repositories.push(Gathered { registry: registry.to_owned(), repository: repository.to_owned(), ..Gathered::default() });
         }

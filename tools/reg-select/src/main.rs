@@ -20,7 +20,7 @@ mod scene;
 #[cfg(test)]
 mod semantics;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -41,13 +41,13 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
     let policy = args.policy()?;
     let now: DateTime<Utc> = args.now.unwrap_or_else(|| Utc::now().trunc_subsecs(0));
     let inventory = args.inventory.read(args.names.names()?, now)?;
-    let keep_list = cli::read_keep_lists(&args.keep_list, inventory.names())?;
+    let keep_list = cli::read_keep_lists(&args.keep_list)?;
     let input = context
         .filter_input("the listing of a registry", "reg-list registry.example.com | reg-select --in-use in-use.jsonl --preset evict")?;
     let mut planner = Planner {
         context,
         output: context.output(),
-        policy_record: args.policy_record(&policy),
+        policy_record: args.policy_record(&policy)?,
         policy,
         now,
         has_inventory: !args.inventory.in_use.is_empty(),
@@ -56,7 +56,7 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
         all: args.all,
         has_header: false,
         listing: None,
-        registries: HashMap::new(),
+        registries: BTreeMap::new(),
         totals: PlanTotals::default(),
         written: 0,
         blobs: freed::Blobs::default(),

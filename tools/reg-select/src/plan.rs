@@ -1,14 +1,18 @@
 //! Writes the plan: the listing's records with their verdicts, and what reg-delete must know beside them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+
+use std::fmt;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use common::cli::{Context, Output, Refused};
 use common::inventory::{Distrust, Inventory, KeepList};
-use common::record::{Action, Header, ListedAs, PlanListing, PlanTotals, Policy as PolicyRecord, Trailer, Verdict};
+use common::record::{Action, Header, ListedAs, PlanListing, PlanTotals, Policy as PolicyRecord, Trailer};
 use common::reference::Host;
-use serde_json::Value;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::decide::{Decided, Repository, World, decide};
 use crate::freed::Blobs;
@@ -31,7 +35,7 @@ pub struct Planner<'a> {
     pub all: bool,
     pub has_header: bool,
     pub listing: Option<Header>,
-    pub registries: HashMap<Host, Registry>,
+    pub registries: BTreeMap<Host, Registry>,
     pub totals: PlanTotals,
     pub written: u64,
     pub blobs: Blobs,
@@ -96,7 +100,7 @@ impl Planner<'_> {
             gathered.registry.parse().with_context(|| format!("the registry of {}/{}", gathered.registry, gathered.repository))?;
         let uses = self.inventory.of_repository(&host, &gathered.repository);
         let kept = self.keep_list.of_repository(self.inventory.names(), &host, &gathered.repository);
-        let (complete, manifest_count) = gathered.completeness();
+        let (complete, all_came) = gathered.completeness();
         let registry = self.registries.entry(host.clone()).or_default();
         registry.has_manifests |= !gathered.entries.is_empty();
         registry.is_named |= uses.iter().any(Inventory::is_trusted_use);
@@ -104,7 +108,7 @@ impl Planner<'_> {
         if complete.is_err() {
             self.totals.frozen += 1;
         }
-        let repository = Repository { entries: &gathered.entries, complete, manifest_count };
+        let repository = Repository { entries: &gathered.entries, complete, all_came };
         let world = World {
             policy: &self.policy,
             now: self.now,
@@ -115,7 +119,7 @@ impl Planner<'_> {
         };
         let decided = decide(&repository, &world);
         let freed_here = self.blobs.add(&gathered.blobs, |place| decided.verdicts[place].action == Action::Delete);
-        self.summary.count(&gathered.repository, &decided, freed_here);
+        self.summary.count(&format!("{}/{}", gathered.registry, gathered.repository), &decided, freed_here);
         let mut plan = Writer { output: &mut self.output, totals: &mut self.totals, written: &mut self.written, all: self.all };
         plan.write(gathered, &decided)
     }
@@ -150,7 +154,8 @@ impl Writer<'_> {
                     if fresh {
                         with_key(line, "verdict", &verdict, &mut line_with_verdict)?;
                     } else {
-                        line_with_verdict = rewritten(line, &gathered.entries[place].tags, &verdict)?;
+                        let tags = serde_json::to_string(&gathered.entries[place].tags)?;
+                        line_with_verdict = rewritten(line, &[("tags", tags), ("verdict", serde_json::to_string(&verdict)?)])?;
                     }
                     self.output.write_raw(&line_with_verdict)?;
                 }
@@ -173,7 +178,12 @@ impl Writer<'_> {
         for entry in decided.world.uses.iter() {
             let unknown = entry.manifests().any(|digest| decided.graph.place(digest).is_none());
             if unknown && passed.insert(entry.line.as_str()) {
-                with_key(&entry.line, "listedAs", &listed_as, &mut line)?;
+                if entry.line.contains("\"listedAs\"") {
+                    // It was passed on before, perhaps for another listing.
+                    line = rewritten(&entry.line, &[("listedAs", serde_json::to_string(&listed_as)?)])?;
+                } else {
+                    with_key(&entry.line, "listedAs", &listed_as, &mut line)?;
+                }
                 self.output.write_raw(&line)?;
                 self.totals.uses += 1;
             }
@@ -193,12 +203,41 @@ fn with_key<T: serde::Serialize>(line: &str, key: &str, value: &T, into: &mut St
     Ok(())
 }
 
-/// A record that had a verdict already, or of which two came: written anew, with the keys that are not known as they were.
-fn rewritten(line: &str, tags: &[Box<str>], verdict: &Verdict) -> anyhow::Result<String> {
-    let mut record: Value = serde_json::from_str(line)?;
-    record["tags"] = tags.iter().map(|tag| Value::from(tag.as_ref())).collect();
-    record["verdict"] = serde_json::to_value(verdict)?;
-    Ok(record.to_string())
+/// A record that has some of these keys already: they are replaced, and what is not known stays to the letter.
+fn rewritten(line: &str, keys: &[(&str, String)]) -> anyhow::Result<String> {
+    let record: RawObject<'_> = serde_json::from_str(line)?;
+    let known = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+    let mut parts: Vec<String> = Vec::new();
+    for (name, value) in &record.0 {
+        parts.push(format!("{}:{}", serde_json::to_string(name)?, known(name).unwrap_or(value.get())));
+    }
+    for (key, value) in keys.iter().filter(|(key, _)| record.0.iter().all(|(name, _)| name != key)) {
+        parts.push(format!("\"{key}\":{value}"));
+    }
+    Ok(format!("{{{}}}", parts.join(",")))
+}
+
+/// An object's keys in their order, with the values as they were written.
+struct RawObject<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = RawObject<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject<'de>, A::Error> {
+                let mut keys = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    keys.push(entry);
+                }
+                Ok(RawObject(keys))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
 }
 
 #[cfg(test)]
@@ -211,5 +250,14 @@ mod tests {
         with_key(r#"{"type":"x", "é":"\u00e9" } "#, "verdict", &1, &mut line).unwrap();
         assert_eq!(line, r#"{"type":"x", "é":"\u00e9","verdict":1}"#);
         assert!(with_key("[]", "verdict", &1, &mut line).is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_there_is_replaced_and_nothing_else_changes() {
+        let line = r#"{"type":"x","n":12345678901234567890123,"e":1e999,"verdict":null,"é\"":{"verdict": 1}}"#;
+        assert_eq!(
+            rewritten(line, &[("verdict", "2".to_owned()), ("tags", "[]".to_owned())]).unwrap(),
+            r#"{"type":"x","n":12345678901234567890123,"e":1e999,"verdict":2,"é\"":{"verdict": 1},"tags":[]}"#
+        );
     }
 }

@@ -176,8 +176,13 @@ impl TagFilter {
 impl TagPattern {
     fn parse(text: &str) -> anyhow::Result<Self> {
         // Parsed alone first: an unbalanced bracket must not become balanced by the frame around it.
-        Regex::new(text).map_err(|error| anyhow::anyhow!("{text:?} is no regular expression: {error}"))?;
-        let regex = Regex::new(&format!(r"\A(?:{text})\z"))?;
+        let explain = |error: regex::Error| {
+            let text_of_error = error.to_string();
+            let cause = text_of_error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            anyhow::anyhow!("{text:?} is no regular expression: {cause}")
+        };
+        Regex::new(text).map_err(explain)?;
+        let regex = Regex::new(&format!(r"\A(?:{text})\z")).map_err(explain)?;
         Ok(Self { text: text.to_owned(), regex, matched: std::cell::Cell::new(false) })
     }
 }
@@ -215,6 +220,10 @@ mod tests {
         let selected: Vec<_> = ["v1", "v10", "xv1", "pr-1", "pr-2", "latest"].into_iter().filter(|tag| filter.selects(tag)).collect();
         assert_eq!(selected, ["v1", "pr-2"]);
         assert_eq!(filter.unmatched().collect::<Vec<_>>(), ["never"]);
-        assert!(TagFilter::new(&["a)(b".into()], &[]).is_err());
+        for bad in ["a)(b", "(", "(?x)v1 # c"] {
+            let error = TagFilter::new(&[bad.into()], &[]).unwrap_err().to_string();
+            assert!(error.contains("is no regular expression: ") && error.lines().count() == 1, "{error}");
+        }
+        assert!(TagFilter::new(&["(?i)V1".into()], &[]).unwrap().selects("v1"));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why something stays or goes. The order is that in which reasons are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Rule {
     // Holds: never deleted.

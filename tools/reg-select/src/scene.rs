@@ -204,11 +204,11 @@ impl Scene {
         }
         let host: Host = REGISTRY.parse().unwrap();
         let mut keep_list = KeepList::default();
-        keep_list.add(&self.keep_list, inventory.names()).unwrap();
+        keep_list.add(&self.keep_list).unwrap();
         let entries: Vec<Entry> = self.manifests.iter().map(Manifest::entry).collect();
         let complete = if self.complete { Ok(()) } else { Err("503 Service Unavailable".to_owned()) };
         let count = self.manifest_count.unwrap_or(entries.len() as u64);
-        let repository = Repository { entries: &entries, complete, manifest_count: Some(count) };
+        let repository = Repository { entries: &entries, complete, all_came: entries.len() as u64 >= count };
         let uses = inventory.of_repository(&host, REPOSITORY);
         let kept = keep_list.of_repository(inventory.names(), &host, REPOSITORY);
         let is_selected = self.policy.repositories.selects(REPOSITORY);

@@ -263,6 +263,52 @@ fn what_is_newer_than_the_inventory_is_held() {
 }
 
 #[test]
+fn what_was_pushed_after_the_run_began_is_not_judged_by_when_it_was_built() {
+    let verdicts = Scene::new([image("rebuilt", &["prod"], 300).pushed_days_ago(-1), image("old", &["old"], 300)]).evict().verdicts();
+    assert_eq!((verdicts.gone(), verdicts.rules("rebuilt")), (vec!["old"], vec!["no-date"]));
+}
+
+#[test]
+fn a_child_in_use_that_is_missing_holds_its_index_and_opens_its_window() {
+    let mut manifests = versions();
+    manifests[2] = image("v4", &["v4"], 4).children(&["here", "gone"]).missing(&["gone"]);
+    manifests.push(image("here", &[], 4).parents(&["v4"]));
+    let scene = Scene::new(manifests).delete_rest().used([uses_digest(REGISTRY, REPOSITORY, "runningDigest", "gone")]);
+    let verdicts = scene.verdicts();
+    assert_eq!((verdicts.gone(), verdicts.rules("v4")), (vec!["v6", "v5", "v3", "v2", "v1"], vec!["child-in-use"]));
+    let around = scene.policy(|policy| policy.keep_around_in_use = Some(1)).verdicts();
+    assert_eq!(around.gone(), ["v6", "v5", "v2", "v1"]);
+}
+
+#[test]
+fn a_config_that_is_shared_does_not_tell_that_all_came() {
+    let shared = |manifest: Manifest| Manifest {
+        record: {
+            let mut record = manifest.record;
+            record["config"] = serde_json::json!(digest("shared config"));
+            record
+        },
+        ..manifest
+    };
+    let scene = |names: &[&str]| {
+        let mut manifests = versions();
+        manifests[0] = shared(manifests[0].clone());
+        manifests[5] = shared(manifests[5].clone());
+        let scene = Scene {
+            manifest_count: Some(6),
+            ..Scene::new(manifests.into_iter().filter(|manifest| !names.contains(&manifest.name.as_str())))
+        };
+        scene
+            .delete_rest()
+            .policy(|policy| policy.keep_around_in_use = Some(2))
+            .used([uses_digest(REGISTRY, REPOSITORY, "configDigest", "shared config")])
+            .verdicts()
+    };
+    assert_eq!(scene(&[]).gone(), ["v3", "v2"]);
+    assert_eq!(scene(&["v6"]).gone(), Vec::<&str>::new());
+}
+
+#[test]
 fn counts_are_of_digests_and_not_of_tags() {
     let manifests = [image("c", &["v5", "latest", "stable"], 2), image("b", &["v4"], 3), image("a", &["v3"], 4)];
     assert_eq!(Scene::new(manifests).delete_rest().keep_newest(2).verdicts().gone(), ["a"]);
@@ -314,7 +360,11 @@ fn untag_spares_what_is_named_and_the_last() {
         Scene::new([image("a", tags, 9), image("b", &["other"], 1)]).delete_rest().keep_newest(1).policy(|policy| policy.untag = true)
     };
     assert_eq!(scene(&["1", "2", "3"]).used([uses_tag("2")]).keeping("team/app:3").verdicts().untagged("a"), ["1"]);
-    assert_eq!(scene(&["1", "2"]).used([uses_digest(REGISTRY, REPOSITORY, "digest", "a")]).verdicts().untagged("a"), Vec::<String>::new());
+    assert_eq!(
+        scene(&["1.9", "1.10"]).used([uses_digest(REGISTRY, REPOSITORY, "digest", "a")]).verdicts().untagged("a"),
+        ["1.9"],
+        "never the last"
+    );
     assert_eq!(scene(&["1", "2"]).verdicts().gone(), ["a"]);
     let kept = Scene::new([image("a", &["1", "2"], 9)]).delete_rest().keep_newest(1).policy(|policy| policy.untag = true).verdicts();
     assert_eq!(kept.untagged("a"), Vec::<String>::new(), "what a keep rule keeps does not expire");
@@ -377,6 +427,11 @@ fn all_reasons_are_told() {
     assert_eq!(verdicts.rules("v6"), ["in-use", "keep-list", "keep-newest", "keep-around-in-use"]);
     let old = Scene::new(versions()).delete_rest().policy(|policy| policy.delete_older_than = Some(Duration::days(6))).verdicts();
     assert_eq!(old.rules("v1"), ["delete-older-than", "delete-rest"]);
+    let both = Scene::new(multi_arch())
+        .delete_rest()
+        .used([uses_tag("v1"), uses_digest(REGISTRY, REPOSITORY, "runningDigest", "amd64")])
+        .verdicts();
+    assert_eq!(both.rules("index"), ["in-use", "child-in-use"]);
 }
 
 #[test]

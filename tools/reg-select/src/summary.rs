@@ -26,6 +26,7 @@ pub struct Summary {
     affected: u64,
     frozen: Vec<String>,
     other_names: u64,
+    undated_in_use: u64,
 }
 
 impl Summary {
@@ -33,6 +34,7 @@ impl Summary {
     pub fn count(&mut self, name: &str, decided: &Decided<'_>, freed_here: u64) {
         let mut deletes = 0;
         self.repositories += 1;
+        self.undated_in_use += decided.undated_in_use as u64;
         self.other_names += decided.world.uses.other_name.len() as u64;
         if decided.repository.complete.is_err() {
             self.frozen.push(name.to_owned());
@@ -44,7 +46,7 @@ impl Summary {
             for rule in verdict.rules.iter().filter(|rule| rule.deletes() == goes) {
                 counts[rule as usize] += 1;
             }
-            if !goes && verdict.rules.has(Rule::AlsoTagged) {
+            if !goes && verdict.rules.has(Rule::AlsoTagged) && verdict.rules.deletes() {
                 self.selected_yet_kept += 1;
                 if self.examples.len() < EXAMPLES {
                     let others: Vec<&str> = decided.unselected_tags(place).collect();
@@ -104,6 +106,13 @@ impl Summary {
                 text,
                 "  {} on other hosts with the same repository path hold what they name here; say --alias where a host is another name, --not-alias where it is a stranger",
                 count(self.other_names, "use")
+            );
+        }
+        if self.undated_in_use > 0 {
+            let _ = writeln!(
+                text,
+                "  {} in use without a date (or version) that counts: what was before them is not known, and not kept for them",
+                count(self.undated_in_use, "manifest")
             );
         }
         if not_listed > 0 {
