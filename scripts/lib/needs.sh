@@ -1,4 +1,4 @@
-# What scripts/demo and scripts/test share: finding out what is missing, and installing it. Sourced, not run.
+# What scripts/demo, scripts/test and scripts/bench share: finding out what is missing, and installing it. Sourced, not run.
 #
 # The script that sources it has `say`, which speaks to people.
 
@@ -8,7 +8,8 @@ need() {
     command -v cargo > /dev/null || { say "cargo is missing: install Rust, https://rustup.rs"; exit 2; }
     # A C compiler is needed to build ring.
     for pair in cc:gcc ld:binutils "$@"; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
+        # -P looks for files alone: bash has a `time` of its own.
+        PATH="$PATH:/usr/sbin:/sbin" type -P "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
     done
     [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
     [ "${#missing[@]}" = 0 ] || install_packages "${missing[@]}"
@@ -26,7 +27,7 @@ install_packages() {
     fi
     say "installing $*"
     # Debian starts servers when it installs them. Nothing here uses those, so whether they start does not matter.
-    "${sudo[@]}" apt-get update -q
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" ||
+    "${sudo[@]}" apt-get update -q >&2
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2 ||
         { say "apt-get could not install: $*"; exit 2; }
 }
