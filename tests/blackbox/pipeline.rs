@@ -636,14 +636,26 @@ fn killed_in_the_middle_it_is_finished_and_undone() {
 }
 
 #[test]
+fn a_registry_that_was_restarted_takes_everything_back() {
+    let shop = Shop::open();
+    let before = shop.references();
+    shop.shell(PIPELINE).run().succeeds();
+    shop.registry.restart();
+    shop.shell(UNDO).run().succeeds().stderr_has("restored 11, left alone 0, failed 0");
+    assert_eq!(shop.references(), before);
+}
+
+#[test]
 fn what_stays_still_pulls_after_the_registrys_own_collector_ran() {
-    let shop = Shop::on(Registry::with().cache_off().start());
+    let shop = Shop::open();
     let before = shop.references();
     shop.shell(PIPELINE).run().succeeds();
     let after = shop.references();
     let blobs = || walk(&shop.registry.root().join("docker/registry/v2/blobs"));
     let bytes = blobs();
     shop.registry.garbage_collect();
+    // What its cache remembers is no proof.
+    shop.registry.restart();
     assert!(blobs() < bytes, "the disk got something back");
     assert_eq!(shop.references(), after);
     all_pull(&shop.registry, &after);
