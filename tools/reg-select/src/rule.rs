@@ -2,106 +2,70 @@
 
 use std::fmt;
 
-/// Why something stays or goes. The order is that in which reasons are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Rule {
-    // Holds: never deleted.
-    Frozen,
-    Filtered,
-    InUse,
-    InUseOtherName,
-    KeepList,
-    ChildInUse,
-    ChildOfKept,
-    ReferrerOfKept,
-    NewerThanInventory,
-    NoDate,
-    NoVersion,
-    Last,
-    // Keep rules.
-    KeepNewest,
-    KeepAroundInUse,
-    KeepWithin,
-    // Why a delete rule does not reach it.
-    AlsoTagged,
-    NotSelected,
-    Unmatched,
-    // Delete rules.
-    DeleteOlderThan,
-    DeleteUnusedRepositories,
-    DeleteUntagged,
-    DeleteRest,
-    Dependent,
+/// Writes down each rule once, with its name in a record.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $rule:ident = $name:literal,)*) => {
+        /// Why something stays or goes. The order is that in which reasons are told.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Rule {
+            $($(#[$doc])* $rule,)*
+        }
+
+        /// All rules, in the order in which reasons are told.
+        pub const ALL: [Rule; [$($name),*].len()] = [$(Rule::$rule),*];
+
+        impl Rule {
+            /// The rule's name in a record.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Rule::$rule => $name,)*
+                }
+            }
+        }
+    };
 }
 
-use Rule::*;
-
-/// All rules, in the order in which reasons are told.
-pub const ALL: [Rule; 23] = [
-    Frozen,
-    Filtered,
-    InUse,
-    InUseOtherName,
-    KeepList,
-    ChildInUse,
-    ChildOfKept,
-    ReferrerOfKept,
-    NewerThanInventory,
-    NoDate,
-    NoVersion,
-    Last,
-    KeepNewest,
-    KeepAroundInUse,
-    KeepWithin,
-    AlsoTagged,
-    NotSelected,
-    Unmatched,
-    DeleteOlderThan,
-    DeleteUnusedRepositories,
-    DeleteUntagged,
-    DeleteRest,
-    Dependent,
-];
+rules! {
+    // Holds: never deleted.
+    Frozen = "frozen",
+    Filtered = "filtered",
+    InUse = "in-use",
+    InUseOtherName = "in-use-other-name",
+    KeepList = "keep-list",
+    ChildInUse = "child-in-use",
+    ChildOfKept = "child-of-kept",
+    ReferrerOfKept = "referrer-of-kept",
+    NewerThanInventory = "newer-than-inventory",
+    NoDate = "no-date",
+    NoVersion = "no-version",
+    Last = "last",
+    // Keep rules.
+    KeepNewest = "keep-newest",
+    KeepAroundInUse = "keep-around-in-use",
+    KeepWithin = "keep-within",
+    // Why a delete rule does not reach it.
+    AlsoTagged = "also-tagged",
+    NotSelected = "not-selected",
+    /// No rule speaks of it.
+    Unmatched = "no-rule",
+    // Delete rules.
+    DeleteOlderThan = "delete-older-than",
+    DeleteUnusedRepositories = "delete-unused-repositories",
+    DeleteUntagged = "delete-untagged",
+    DeleteRest = "delete-rest",
+    Dependent = "dependent",
+}
 
 impl Rule {
-    /// The rule's name in a record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Frozen => "frozen",
-            Filtered => "filtered",
-            InUse => "in-use",
-            InUseOtherName => "in-use-other-name",
-            KeepList => "keep-list",
-            ChildInUse => "child-in-use",
-            ChildOfKept => "child-of-kept",
-            ReferrerOfKept => "referrer-of-kept",
-            NewerThanInventory => "newer-than-inventory",
-            NoDate => "no-date",
-            NoVersion => "no-version",
-            Last => "last",
-            KeepNewest => "keep-newest",
-            KeepAroundInUse => "keep-around-in-use",
-            KeepWithin => "keep-within",
-            AlsoTagged => "also-tagged",
-            NotSelected => "not-selected",
-            Unmatched => "no-rule",
-            DeleteOlderThan => "delete-older-than",
-            DeleteUnusedRepositories => "delete-unused-repositories",
-            DeleteUntagged => "delete-untagged",
-            DeleteRest => "delete-rest",
-            Dependent => "dependent",
-        }
-    }
-
     /// Whether it is a delete rule.
     pub fn deletes(self) -> bool {
-        self >= DeleteOlderThan
+        self >= Rule::DeleteOlderThan
     }
 
     /// Whether it holds or keeps, or says that a delete rule does not reach so far.
     pub fn keeps(self) -> bool {
-        self < Unmatched
+        self < Rule::Unmatched
     }
 }
 
@@ -155,6 +119,7 @@ impl fmt::Debug for Rules {
 
 #[cfg(test)]
 mod tests {
+    use super::Rule::*;
     use super::*;
 
     #[test]
