@@ -402,6 +402,65 @@ fn what_cannot_be_read_makes_the_source_incomplete_and_the_rest_is_written() {
 }
 
 #[test]
+fn a_pod_template_beside_items_is_read() {
+    let text = "apiVersion: x.io/v1\nkind: Fleet\nmetadata: {name: f}\nitems: [{a: b}]\nspec: {template: {spec: {containers: [{name: a, image: 'a:1'}]}}}\n";
+    let text = format!("{text}---\n{}", workload("Pod", "b", "b:1"));
+    assert_eq!(images(&tool().args(["-f", "-"]).stdin(text).run().succeeds()), ["a:1", "b:1"]);
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_not_passed_over_in_a_folder() {
+    for (cut, reason) in [
+        ("apiVersion: v1\nitems:\n", "m/cut.yaml, line 1: holds items, and no kind"),
+        ("apiVersion: apps/v1\n", "m/cut.yaml, line 1: holds an apiVersion, and no kind"),
+        ("apiVersion: v1\nkind: PodList\nitems:\n", "m/cut.yaml, line 2: PodList without a name: its items are missing"),
+    ] {
+        let folder = folder(&[("m/a.yaml", &workload("Job", "a", "a")), ("m/cut.yaml", cut)]);
+        let ran = is_incomplete(tool().args(["-f", "m"]).in_folder(folder.path()).run(), reason);
+        assert_eq!(images(&ran), ["a"]);
+    }
+}
+
+#[test]
+fn what_stands_where_containers_belong_is_told_with_its_line() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec:\n  template:\n    spec:\n      containers:\n      - hidden\n      - {name: i, image: i}\n";
+    let ran = is_incomplete(tool().args(["-f", "-"]).stdin(text).run(), "line 9: Deployment w: one of its containers is no mapping");
+    assert_eq!(images(&ran), ["i"]);
+}
+
+#[test]
+fn nesting_that_no_manifest_has_is_a_sentence() {
+    for key in ["image", "name", "kind", "reference", "uid"] {
+        let deep = format!("{}1{}", format!("{{\"{key}\":").repeat(20_000), "}".repeat(20_000));
+        is_incomplete(tool().args(["-f", "-"]).stdin(deep).run(), "standard input, line 1: ");
+    }
+}
+
+#[test]
+fn faults_cost_no_more_than_images() {
+    let list = |image: &str| {
+        let filler = "x".repeat(200);
+        let item = |number: usize| {
+            format!(
+                "- apiVersion: v1\n  kind: Pod\n  metadata: {{name: p{number}}}\n  spec: {{containers: [{{name: a, image: '{image}'}}]}}\n  # {filler}\n"
+            )
+        };
+        format!("apiVersion: v1\nkind: List\nitems:\n{}", (0..20_000).map(item).collect::<String>())
+    };
+    let timed = |text: String| {
+        let start = std::time::Instant::now();
+        let ran = tool().args(["-f", "-"]).stdin(text).run();
+        (ran, start.elapsed())
+    };
+    let (_, good) = timed(list("a:1"));
+    let (ran, bad) = timed(list("${X}"));
+    let ran = ran.status(1).stderr_has("and 19980 more");
+    assert!(ran.stderr().len() < 10_000, "{ran}");
+    // Counting the lines from the top for each of them took hundreds of times as long.
+    assert!(bad < good * 8, "{bad:?} against {good:?}");
+}
+
+#[test]
 fn many_problems_are_counted_and_not_all_said() {
     let text: String = (0..50).map(|_| "---\nkind: Pod\nspec: {containers: [{image: '?'}]}\n").collect();
     let ran = tool().args(["-f", "-", "--name", "x"]).stdin(text).run().status(1).stderr_has("and 30 more in the source x");

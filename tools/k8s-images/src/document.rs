@@ -3,13 +3,11 @@
 //! Owns the grammar: where a document ends, which of the two it is, the limits, and the line of an error. A document that
 //! cannot be read costs itself and not its neighbours. What a document means is [`crate::object`]'s. Pure.
 
+use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
-use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Spanned, UserMessageFormatter};
 
-use crate::tree::{Format, Node, Text, Tree};
-
-/// The deepest nesting that is read. The schema of a large custom resource reaches 60.
-const DEEPEST: usize = 100;
+use crate::tree::{self, Branch, DEEPEST, Format, Node, Text, Tree};
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +20,30 @@ pub(crate) struct Fault {
 
 /// The number of the line, from 1, in which a byte of a text stands.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    Lines::new(text).of(offset)
+}
+
+/// Counts lines for one offset after the other, without going through the text again for each.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    /// What was counted last: an offset, and the number of its line.
+    known: (usize, usize),
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, known: (0, 1) }
+    }
+
+    /// The number of the line in which a byte stands. Offsets that rise take one pass in all.
+    pub(crate) fn of(&mut self, offset: usize) -> usize {
+        let (start, before) = if offset < self.known.0 { (0, 1) } else { self.known };
+        let passed = self.text.as_bytes().get(start..offset.min(self.text.len())).unwrap_or_default();
+        let line = before + passed.iter().filter(|byte| **byte == b'\n').count();
+        self.known = (offset, line);
+        line
+    }
 }
 
 /// Reads all documents of a text.
@@ -47,20 +68,30 @@ fn start_of(text: &str, part: &str) -> usize {
     part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
 }
 
-/// The documents of a YAML stream, each with the `---` that begins it. Within a document no line may begin so
-/// (YAML 1.2.2, 9.1.2, `c-forbidden`), so they can be told apart before any of them is parsed.
+/// The documents of a YAML stream, each with the `---` that begins it or the `...` that ends it. Within a document no line may
+/// begin so (YAML 1.2.2, 9.1.2, `c-forbidden`), so they can be told apart before any of them is parsed.
 fn chunks(text: &str) -> Vec<&str> {
     let mut starts = vec![0];
     let mut offset = 0;
     // Whether anything but comments and directives came since the last start: these belong to the document that follows.
     let mut begun = false;
     for line in text.split_inclusive('\n') {
-        let marker = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if marker && begun {
+        let is_marker =
+            |marker: &str| line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        let (begins, ends) = (is_marker("---"), is_marker("..."));
+        if begins && begun {
             starts.push(offset);
         }
-        begun |= marker || !(line.trim().is_empty() || line.starts_with(['#', '%']));
+        begun |= begins || !(line.trim().is_empty() || line.starts_with(['#', '%']));
         offset += line.len();
+        if ends {
+            starts.push(offset);
+            begun = false;
+        }
+    }
+    if !begun && starts.len() > 1 {
+        // What follows the last `...` is no document.
+        starts.pop();
     }
     let ends = starts.iter().copied().skip(1).chain([text.len()]);
     starts.iter().copied().zip(ends).filter_map(|(start, end)| text.get(start..end)).collect()
@@ -105,8 +136,8 @@ struct Yaml;
 impl<'de> Format<'de> for Yaml {
     type Located = Spanned<Tree<Self>>;
 
-    fn node(located: Self::Located) -> Result<Node, String> {
-        // An alias is looked up where its anchor stands: that is where the text is.
+    fn node(located: Self::Located, _: usize) -> Result<Node, String> {
+        // The parser reads the whole document in one go, and counts the depth itself. An alias is looked up where its anchor stands: that is where the text is.
         let span = located.defined.span();
         let start = span.byte_offset().and_then(|offset| usize::try_from(offset).ok());
         let length = span.byte_len().and_then(|length| usize::try_from(length).ok());
@@ -139,11 +170,26 @@ fn read_yaml(text: &str, chunk: &str) -> Result<Node, Fault> {
     let tree: Option<Tree<Yaml>> = serde_saphyr::from_str_with_options(chunk, options).map_err(|error| {
         let offset = error.location().map_or(0, |location| offset_of_line(chunk, location.line()));
         let at = Some(start_of(text, chunk) + offset);
-        Fault { at, cause: format!("is not YAML that can be read: {}", without_place(&error.to_string())) }
+        Fault { at, cause: yaml_cause(&error) }
     })?;
     let mut node = tree.map_or(Node::Null, |tree| tree.node);
     settle(&mut node, text, &|offset| start_of(text, chunk) + offset);
     Ok(node)
+}
+
+/// What the parser says, for people who do not know that there is one.
+fn yaml_cause(error: &serde_saphyr::Error) -> String {
+    if let serde_saphyr::Error::Budget { breach, .. } = error.without_snippet() {
+        return format!(
+            "is not read: {}",
+            match breach {
+                serde_saphyr::budget::BudgetBreach::Depth { .. } => tree::too_deep(),
+                _ => "its aliases and merge keys multiply it beyond all measure".to_owned(),
+            }
+        );
+    }
+    let message = error.render_with_formatter(&UserMessageFormatter);
+    format!("is not YAML that can be read: {}", without_place(&message))
 }
 
 /// The message without the line that it names, which counts from the start of its document.
@@ -162,14 +208,15 @@ struct Json;
 impl<'de> Format<'de> for Json {
     type Located = &'de RawValue;
 
-    fn node(located: Self::Located) -> Result<Node, String> {
+    fn node(located: Self::Located, depth: usize) -> Result<Node, String> {
         let raw = located.get();
         // The slice lies in the text that is read; what it begins at there is settled afterwards.
         let start = raw.as_ptr().addr();
         let text = if raw.starts_with('"') {
             serde_json::from_str(raw).map_err(|error| error.to_string())?
         } else if raw.starts_with(['{', '[', 'n']) {
-            return serde_json::from_str::<Tree<Self>>(raw).map(|tree| tree.node).map_err(|error| error.to_string());
+            let mut parser = serde_json::Deserializer::from_str(raw);
+            return Branch::<Self>::at(depth).deserialize(&mut parser).map(|tree| tree.node).map_err(|error| error.to_string());
         } else {
             raw.to_owned()
         };
@@ -252,6 +299,12 @@ mod tests {
             ("---\n{\"image\": \"a\"}\n---\nimage: b\n", &["{image=a@2}", "{image=b@4}"]),
             ("[{\"image\":\"a\\u0062\"}]", &["[{image=ab@1}]"]),
             ("{image: a, x: [\n{image: b,},]}", &["{image=a@1 x=[{image=b@2}]}"]),
+            ("image: a\n...\nimage: b\n...\n", &["{image=a@1}", "{image=b@3}"]),
+            ("image: a\r\n... # end\r\n%YAML 1.2\r\n---\r\nimage: b\r\n...\r\n# c\r\n", &["{image=a@1}", "{image=b@5}"]),
+            ("image: a\n...\n{\"image\": \"b\"}\n", &["{image=a@1}", "{image=b@3}"]),
+            ("x: |\n  ...\n  image: no\nimage: a\n", &["{image=a@4}"]),
+            ("x: |\r\n  ---\r\n  image: no\r\nimage: 1.20\r\n", &["{image=1.20@4}"]),
+            ("image:\t1.20\t# c\nname:\ta\t\n", &["{image=1.20@1 name=a@2}"]),
             ("", &["null"]),
             ("# nothing\n", &["null"]),
             ("no object", &["no object@1"]),
@@ -330,6 +383,54 @@ mod tests {
             assert_eq!((read(&nested(90)).1.len(), read(&nested(120)).1.len()), (0, 1));
         });
         all.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn depth_is_limited_under_the_keys_that_matter_too() {
+        let stack = std::thread::Builder::new().stack_size(4 << 20);
+        let all = stack.spawn(|| {
+            for key in ["image", "name", "kind", "reference", "uid"] {
+                for depth in [DEEPEST + 1, 200, 20_000] {
+                    let deep = format!("{}1{}", format!("{{\"{key}\":").repeat(depth), "}".repeat(depth));
+                    let (nodes, faults) = read(&deep);
+                    assert_eq!((nodes.len(), faults.len()), (0, 1), "{key} {depth}");
+                    assert!(faults.iter().all(|fault| fault.cause.contains("deeper than 100 levels")), "{faults:?}");
+                }
+            }
+            let deep = format!("{}1{}", "{\"image\":[".repeat(DEEPEST / 2), "]}".repeat(DEEPEST / 2));
+            assert_eq!(read(&deep).1, []);
+            let chain = |open: &str, close: &str| {
+                let links = 1..300;
+                let link = |link: usize| format!("name{link}: &a{link} {}*a{}{}\n", open.repeat(50), link - 1, close.repeat(50));
+                format!("x: &a0 y\n{}image: *a299\n", links.map(link).collect::<String>())
+            };
+            assert_eq!(read(&chain("[", "]")).1.len(), 1);
+            assert_eq!(read(&chain("{image: ", "}")).1.len(), 1);
+        });
+        all.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn what_the_parser_says_is_for_people() {
+        for (text, part) in [
+            ("image: a\nimage: b\n", "duplicate mapping key: image"),
+            ("image: a\r---\rimage: b\r", "multiple"),
+            ("x: !!binary '/w=='\n? [1, 2]\n: y\n", "is not"),
+            ("x: *a\n", "is not YAML"),
+        ] {
+            let (_, faults) = read(text);
+            let cause = faults.first().unwrap().cause.clone();
+            assert!(cause.contains(part), "{text:?} {cause}");
+            for internal in ["Options", "Policy", "from_str", "from_multiple", "::"] {
+                assert!(!cause.contains(internal), "{text:?} {cause}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_in_any_order() {
+        let mut lines = Lines::new("a\nb\nc");
+        assert_eq!([0, 4, 2, 1, 99, 3].map(|offset| lines.of(offset)), [1, 3, 2, 1, 3, 2]);
     }
 
     #[test]

@@ -109,12 +109,15 @@ impl Found {
     fn add_object(&mut self, map: &Map, of: Option<&Identity>) {
         let identity = identity(map, of);
         let kind = identity.kind.as_deref().unwrap_or_default();
-        if matches!(map.get("items"), Some(Node::List(_))) && (kind.ends_with("List") || map.text("apiVersion").is_some()) {
+        if is_list(map, &identity) {
             self.add_list(map, &identity);
             return;
         }
         if identity.kind.is_none() {
             self.strangers += 1;
+            if map.get("apiVersion").is_some() {
+                self.fault(map.first_text(), "holds an apiVersion, and no kind after it: it was cut off".to_owned());
+            }
         }
         if identity.group == "kustomize.config.k8s.io" {
             self.fault(map.text("kind"), format!("{kind}: {}", Unbuilt::Kustomization));
@@ -124,8 +127,8 @@ impl Found {
         let strict = is_workload(&identity);
         let mut mentions = Mentions { who: &who, strict, found: Vec::new(), faults: Vec::new() };
         mentions.search(map);
-        if strict && mentions.found.is_empty() && mentions.faults.is_empty() {
-            mentions.fault(map.text("kind"), " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+        if strict {
+            mentions.check_pod_spec(map, kind);
         }
         if kind == "Pod" {
             mentions.add_statuses(map);
@@ -141,6 +144,9 @@ impl Found {
         if identity.kind.is_none() {
             // kubectl writes the keys in order, and the kind after the items.
             self.fault(list.text("apiVersion"), "holds items, and no kind after them: it was cut off".to_owned());
+        } else if !matches!(list.get("items"), Some(Node::List(_))) {
+            let cause = format!("{}: its items are missing: it was cut off", who(identity));
+            self.fault(list.text("kind").or_else(|| list.first_text()), cause);
         }
         if let Some(token) = list.map("metadata").and_then(|metadata| metadata.text("continue")) {
             self.fault(Some(token), "is one page of a longer list (metadata.continue): ask for the whole list".to_owned());
@@ -148,8 +154,24 @@ impl Found {
         for item in list.list("items") {
             match item {
                 Node::Map(map) => self.add_object(map, Some(identity)),
+                Node::Null => self.fault(list.text("kind"), format!("{}: one of its items is empty: it was cut off", who(identity))),
                 other => self.add(other),
             }
+        }
+        self.add_beside_items(list, identity);
+    }
+
+    /// Takes the pod templates that stand beside the items. No list of Kubernetes has any; a custom resource whose kind happens to end
+    /// like a list's may.
+    fn add_beside_items(&mut self, list: &Map, identity: &Identity) {
+        let who = who(identity);
+        let mut mentions = Mentions { who: &who, strict: false, found: Vec::new(), faults: Vec::new() };
+        list.pairs().filter(|(key, _)| *key != "items").for_each(|(_, value)| mentions.descend(value));
+        let Mentions { found, faults, .. } = mentions;
+        self.faults.extend(faults);
+        if !found.is_empty() {
+            let (identity, owner) = (identity.clone(), owner(list, identity));
+            self.objects.push(Object { identity, owner, role: Role::Template, mentions: found });
         }
     }
 
@@ -195,9 +217,29 @@ fn identity(map: &Map, of: Option<&Identity>) -> Identity {
     }
 }
 
-/// The group in an `apiVersion`: `apps` of `apps/v1`, nothing of `v1`.
+/// Whether this is a list of objects: its kind ends in `List`, or it has yet to come, for kubectl writes it after the items.
+///
+/// Every list of Kubernetes is called so (API conventions, "Lists and Simple kinds"), and has no name of its own. Anything else may have
+/// a field `items` too.
+fn is_list(map: &Map, identity: &Identity) -> bool {
+    match (&identity.kind, map.get("items")) {
+        (Some(kind), items) => kind.ends_with("List") && (items.is_some() || identity.name.is_none()),
+        (None, None) => false,
+        (None, Some(items)) => {
+            let is_object = |item: &Node| matches!(item, Node::Map(map) if map.get("apiVersion").is_some() && map.text("kind").is_some());
+            map.get("apiVersion").is_some() || matches!(items, Node::List(items) if items.iter().any(is_object))
+        }
+    }
+}
+
+/// The group in an `apiVersion`: `apps` of `apps/v1`, nothing of `v1`. The workloads of `extensions` are those of `apps` under an older
+/// name: one cluster serves the same object under both.
 fn group(version: &str) -> String {
-    version.split_once('/').map_or_else(String::new, |(group, _)| group.to_owned())
+    match version.split_once('/') {
+        Some(("extensions", _)) => "apps".to_owned(),
+        Some((group, _)) => group.to_owned(),
+        None => String::new(),
+    }
 }
 
 /// An object for people: `Deployment shop/web`.
@@ -213,7 +255,7 @@ fn is_workload(identity: &Identity) -> bool {
     matches!(
         (identity.group.as_str(), identity.kind.as_deref().unwrap_or_default()),
         ("", "Pod" | "ReplicationController" | "PodTemplate")
-            | ("apps" | "extensions", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+            | ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
             | ("batch", "Job" | "CronJob")
     )
 }
@@ -231,7 +273,7 @@ fn role(map: &Map, identity: &Identity) -> Role {
 /// The controller among the owner references, or the first where none says that it controls.
 fn owner(map: &Map, identity: &Identity) -> Option<Identity> {
     let references: Vec<&Map> = map.map("metadata")?.maps("ownerReferences").collect();
-    let controls = |reference: &&&Map| reference.string("controller").as_deref() == Some("true");
+    let controls = |reference: &&&Map| reference.string("controller").is_some_and(|controller| is_true(&controller));
     let reference = references.iter().find(controls).or_else(|| references.first())?;
     Some(Identity {
         namespace: identity.namespace.clone(),
@@ -239,6 +281,21 @@ fn owner(map: &Map, identity: &Identity) -> Option<Identity> {
         name: reference.string("name"),
         group: reference.string("apiVersion").map_or_else(String::new, |version| group(&version)),
     })
+}
+
+/// Whether a boolean is true in any of the spellings of YAML 1.1, which is what Kubernetes' own reader takes.
+fn is_true(written: &str) -> bool {
+    ["true", "yes", "on", "y"].iter().any(|known| written.eq_ignore_ascii_case(known))
+}
+
+/// Where a kind of Kubernetes itself holds the spec of its pods.
+fn path_of_pod_spec(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Pod" => &["spec"],
+        "PodTemplate" => &["template", "spec"],
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+        _ => &["spec", "template", "spec"],
+    }
 }
 
 /// The lists of containers in a pod's spec.
@@ -283,6 +340,38 @@ impl Mentions<'_> {
             Node::Map(map) => self.search(map),
             Node::List(items) => items.iter().for_each(|item| self.descend(item)),
             _ => {}
+        }
+    }
+
+    /// Sees that a kind of Kubernetes itself has a pod's spec where it belongs, and lists where lists belong: in anything else an image
+    /// would be overlooked.
+    fn check_pod_spec(&mut self, object: &Map, kind: &str) {
+        let place = object.text("kind").or_else(|| object.first_text());
+        let spec = path_of_pod_spec(kind).iter().try_fold(object, |map, key| map.map(key));
+        let listed = spec.and_then(|spec| spec.get("containers"));
+        let (Some(spec), false) = (spec, matches!(listed, None | Some(Node::Null))) else {
+            return self.fault(place, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+        };
+        for key in CONTAINERS.iter().map(|(key, _)| *key).chain(["volumes"]) {
+            match spec.get(key) {
+                None | Some(Node::Null) => {}
+                Some(Node::List(items)) if items.is_empty() && key == "containers" => {
+                    self.fault(place, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+                }
+                Some(Node::List(items)) => {
+                    let near = items.iter().find_map(Node::first_text).or(place);
+                    if !items.iter().all(|item| matches!(item, Node::Map(_))) {
+                        self.fault(near, format!(": one of its {key} is no mapping"));
+                    }
+                }
+                Some(other) => self.fault(other.first_text().or(place), format!(": its {key} are no list")),
+            }
+        }
+        for volume in spec.maps("volumes") {
+            if !matches!(volume.get("image"), None | Some(Node::Null | Node::Map(_))) {
+                let name = volume.string("name").unwrap_or_else(|| "without a name".to_owned());
+                self.fault(volume.first_text().or(place), format!(", volume {name}: its image is no mapping"));
+            }
         }
     }
 
@@ -575,6 +664,74 @@ status:\n  initContainerStatuses: [{{name: i, imageID: 'i@sha256:{HEX}'}}]\n  ep
         ] {
             let faults = faults(&text);
             assert!(faults.len() == 1 && faults.iter().all(|fault| fault.starts_with(expected)), "{text} {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_called_items_makes_no_list() {
+        let template = "{template: {spec: {containers: [{name: a, image: a:1}]}}}";
+        for (kind, expected) in [("Fleet", "Fleet f a container a:1 - -"), ("FleetList", "FleetList f a container a:1 - -")] {
+            let text = format!("apiVersion: x.io/v1\nkind: {kind}\nmetadata: {{name: f}}\nitems: [{{a: b}}]\nspec: {template}\n");
+            assert_eq!(mentions(&text), [expected]);
+        }
+        let named = format!("apiVersion: x.io/v1\nkind: DenyList\nmetadata: {{name: d}}\nspec: {template}\n");
+        assert_eq!(mentions(&named), ["DenyList d a container a:1 - -"]);
+        assert_eq!(Found::in_text("items: [{name: a}]\n").strangers, 1);
+        assert_eq!(faults("items:\n- apiVersion: v1\n  kind: Service\n"), ["1: holds items, and no kind after them: it was cut off"]);
+    }
+
+    #[test]
+    fn what_was_cut_off_before_its_kind_or_its_items_is_a_fault() {
+        let beside = "---\napiVersion: v1\nkind: Pod\nspec: {containers: [{image: a}]}\n";
+        for (text, expected) in [
+            ("apiVersion: v1\nitems:\n", "1: holds items, and no kind after them"),
+            ("# c\napiVersion: apps/v1\n", "2: holds an apiVersion, and no kind"),
+            ("apiVersion: apps/v1\nkind:\n", "1: holds an apiVersion, and no kind"),
+            ("apiVersion:\n", "1: holds an apiVersion, and no kind"),
+            ("apiVersion: v1\nkind: PodList\nitems: null\n", "2: PodList without a name: its items are missing"),
+            ("apiVersion: v1\nkind: PodList\nitems: x\n", "2: PodList without a name: its items are missing"),
+            ("apiVersion: v1\nkind: List\n", "2: List without a name: its items are missing"),
+            ("apiVersion: v1\nkind: List\nitems:\n- {kind: Service}\n-\n", "2: List without a name: one of its items is empty"),
+        ] {
+            let faults = faults(&format!("{text}{beside}"));
+            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.starts_with(expected)), "{text} {faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_where_containers_belong_is_not_overlooked() {
+        for (spec, expected) in [
+            (
+                "{containers: {name: a, image: hidden}, initContainers: [{name: i, image: i}]}",
+                "5: Deployment web: its containers are no list",
+            ),
+            ("{containers: [hidden, {name: i, image: i}]}", "5: Deployment web: one of its containers is no mapping"),
+            ("{containers: [[{name: h, image: h}]]}", "5: Deployment web: one of its containers is no mapping"),
+            ("{containers: hidden, initContainers: [{name: i, image: i}]}", "2: Deployment web: its containers are no list"),
+            ("{containers: [{name: a, image: a}], initContainers: hidden}", "2: Deployment web: its initContainers are no list"),
+            ("{containers: [{name: a, image: a}], volumes: {v: {image: {reference: v}}}}", "5: Deployment web: its volumes are no list"),
+            ("{containers: [{name: a, image: a}], volumes: [{name: v, image: v}]}", "5: Deployment web, volume v: its image is no mapping"),
+            ("{initContainers: [{name: i, image: i}]}", "2: Deployment web has no containers"),
+            ("{containers: , initContainers: [{name: i, image: i}]}", "2: Deployment web has no containers"),
+        ] {
+            let text = format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template: {{spec: {spec}}}\n");
+            let faults = faults(&text);
+            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.starts_with(expected)), "{text} {faults:?}");
+        }
+        let elsewhere = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec: {template: {spec: {containers: [{image: a}]}}}\n";
+        assert_eq!(faults(elsewhere).len(), 1);
+        let label = "kind: Pod\nmetadata: {labels: {containers: 'two', volumes: none}}\nspec: {containers: [{name: a, image: a}]}\n";
+        assert_eq!(mentions(label), ["Pod without a name a container a - -"]);
+    }
+
+    #[test]
+    fn a_controller_may_be_true_in_any_spelling() {
+        for spelling in ["true", "True", "TRUE", "yes"] {
+            let text = format!(
+                "kind: Pod\nmetadata:\n  ownerReferences: [{{kind: ConfigMap, name: c}}, {{kind: ReplicaSet, name: r, controller: {spelling}}}]\n"
+            );
+            let owner = Found::in_text(&text).objects.remove(0).owner.unwrap();
+            assert_eq!(owner.kind.as_deref(), Some("ReplicaSet"), "{spelling}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::record::{self, SourceKind, Use};
 
-use crate::document::{Fault, line_of};
+use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
 use crate::object::{Found, Object};
 use crate::{lines, uses};
@@ -83,7 +83,8 @@ impl Source {
         } else if holds_nothing {
             self.notes.push(format!("{name}: holds no Kubernetes object, and is passed over"));
         }
-        self.problems.extend(faults.into_iter().map(|fault| problem(name, &text, fault)));
+        let mut lines = Lines::new(&text);
+        self.problems.extend(faults.into_iter().map(|fault| problem(name, &mut lines, fault)));
         self.objects.extend(objects);
     }
 
@@ -106,9 +107,9 @@ impl Source {
     }
 }
 
-fn problem(name: &str, text: &str, fault: Fault) -> String {
+fn problem(name: &str, lines: &mut Lines<'_>, fault: Fault) -> String {
     match fault.at {
-        Some(at) => format!("{name}, line {}: {}", line_of(text, at), fault.cause),
+        Some(at) => format!("{name}, line {}: {}", lines.of(at), fault.cause),
         None => format!("{name}: {}", fault.cause),
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// The keys whose values are looked at as text. All other scalars are passed over, because the list of all pods of a large
 /// cluster is mostly made of them.
@@ -24,6 +24,12 @@ const TEXTS: [&str; 12] = [
     "replicas",
     "uid",
 ];
+
+/// The keys of lists in which images are named. What stands there instead of a list is no image that may be overlooked.
+const LISTS: [&str; 5] = ["containers", "ephemeralContainers", "initContainers", "items", "volumes"];
+
+/// The deepest nesting that is read. The schema of a large custom resource reaches 60.
+pub(crate) const DEEPEST: usize = 100;
 
 /// A value of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +60,16 @@ impl Node {
         match self {
             Self::Text(_) => Self::Passed,
             other => other,
+        }
+    }
+
+    /// The text that stands first in it: where in the document it is.
+    pub(crate) fn first_text(&self) -> Option<&Text> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Map(map) => map.first_text(),
+            Self::List(items) => items.iter().find_map(Self::first_text),
+            Self::Unread { .. } | Self::Null | Self::Passed => None,
         }
     }
 }
@@ -117,6 +133,16 @@ impl Map {
         self.text(key).map(|text| text.text.trim().to_owned())
     }
 
+    /// The text that stands first in it.
+    pub(crate) fn first_text(&self) -> Option<&Text> {
+        self.values().filter_map(Node::first_text).min_by_key(|text| text.start)
+    }
+
+    /// All keys and values.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// All values.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Node> {
         self.0.iter().map(|(_, value)| value)
@@ -132,8 +158,8 @@ pub(crate) trait Format<'de>: Sized {
     /// What a value that matters is read as.
     type Located: Deserialize<'de>;
 
-    /// The node that it is. `start` of a text is whatever the format can tell; it is settled after parsing.
-    fn node(located: Self::Located) -> Result<Node, String>;
+    /// The node that it is, at a depth. `start` of a text is whatever the format can tell; it is settled after parsing.
+    fn node(located: Self::Located, depth: usize) -> Result<Node, String>;
 }
 
 /// Reads a value of the format `F` into a [`Node`].
@@ -144,14 +170,42 @@ pub(crate) struct Tree<F> {
 
 impl<'de, F: Format<'de>> Deserialize<'de> for Tree<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let node = deserializer.deserialize_any(TreeVisitor::<F>(PhantomData))?;
-        Ok(Self { node, format: PhantomData })
+        Branch::<F>::at(0).deserialize(deserializer)
     }
 }
 
-struct TreeVisitor<F>(PhantomData<F>);
+/// Reads a value that stands at a depth, which a parser that is started anew for a part of a text does not know.
+pub(crate) struct Branch<F> {
+    depth: usize,
+    format: PhantomData<F>,
+}
 
-impl<'de, F: Format<'de>> Visitor<'de> for TreeVisitor<F> {
+impl<F> Branch<F> {
+    pub(crate) fn at(depth: usize) -> Self {
+        Self { depth, format: PhantomData }
+    }
+
+    /// The depth of what is within it.
+    fn within<E: Error>(&self) -> Result<usize, E> {
+        if self.depth < DEEPEST { Ok(self.depth + 1) } else { Err(E::custom(too_deep())) }
+    }
+}
+
+/// What is said of a document that is nested deeper than is read.
+pub(crate) fn too_deep() -> String {
+    format!("it is nested deeper than {DEEPEST} levels")
+}
+
+impl<'de, F: Format<'de>> DeserializeSeed<'de> for Branch<F> {
+    type Value = Tree<F>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree<F>, D::Error> {
+        let node = deserializer.deserialize_any(self)?;
+        Ok(Tree { node, format: PhantomData })
+    }
+}
+
+impl<'de, F: Format<'de>> Visitor<'de> for Branch<F> {
     type Value = Node;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,14 +213,15 @@ impl<'de, F: Format<'de>> Visitor<'de> for TreeVisitor<F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let depth = self.within()?;
         let mut pairs = Vec::new();
         while let Some(key) = access.next_key::<String>()? {
             let node = if TEXTS.contains(&key.as_str()) {
-                F::node(access.next_value()?).map_err(A::Error::custom)?
+                F::node(access.next_value()?, depth).map_err(A::Error::custom)?
             } else {
-                access.next_value::<Tree<F>>()?.node.without_text()
+                access.next_value_seed(Branch::<F>::at(depth))?.node.without_text()
             };
-            if node != Node::Passed {
+            if node != Node::Passed || LISTS.contains(&key.as_str()) {
                 pairs.push((key, node));
             }
         }
@@ -180,8 +235,9 @@ impl<'de, F: Format<'de>> Visitor<'de> for TreeVisitor<F> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let depth = self.within()?;
         let mut items = Vec::new();
-        while let Some(item) = access.next_element::<Tree<F>>()? {
+        while let Some(item) = access.next_element_seed(Branch::<F>::at(depth))? {
             items.push(item.node.without_text());
         }
         Ok(Node::List(items))

@@ -10,14 +10,16 @@ use common::reference::Reference;
 
 use crate::object::{Identity, Mention, Object, Role};
 
-/// What makes two uses the same. The digest of the config that runs is part of what runs: merging two of them would lose one.
+/// What makes two uses the same. The API group of the owner is no part of it: a record does not say it, and one object may be given
+/// under two of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    owner: Identity,
+    namespace: Option<String>,
+    kind: Option<String>,
+    name: Option<String>,
     container: Option<String>,
     image: String,
     running: Option<Digest>,
-    config: Option<Digest>,
 }
 
 /// What a use gathers.
@@ -26,6 +28,26 @@ struct Gathered<'a> {
     field: Option<Field>,
     reference: &'a Reference,
     pods: BTreeSet<&'a Identity>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(reference: &'a Reference) -> Self {
+        Self { field: None, reference, pods: BTreeSet::new() }
+    }
+
+    /// Takes what another one gathered.
+    fn absorb(&mut self, other: Self) {
+        self.field = first(self.field, other.field);
+        self.pods.extend(other.pods);
+    }
+}
+
+/// The same use under each digest of a config that runs: merging two of these would lose one.
+type Configs<'a> = BTreeMap<Option<&'a Digest>, Gathered<'a>>;
+
+/// The field that stands first in the order of fields; none says nothing.
+fn first(one: Option<Field>, other: Option<Field>) -> Option<Field> {
+    one.into_iter().chain(other).min()
 }
 
 /// The uses that the objects of one source make, in a fixed order: namespace, owner, container, image, digest.
@@ -38,7 +60,7 @@ pub(crate) fn uses(source: &str, objects: &[Object]) -> Vec<Use> {
     }
     let with_pods: BTreeSet<&Identity> =
         objects.iter().filter(|object| object.role == Role::Pod).filter_map(|pod| pod.owner.as_ref()).collect();
-    let mut uses: BTreeMap<Key, Gathered<'_>> = BTreeMap::new();
+    let mut uses: BTreeMap<Key, Configs<'_>> = BTreeMap::new();
     for object in objects {
         let owner = topmost(&owners, &object.identity);
         let is_history = match object.role {
@@ -48,18 +70,31 @@ pub(crate) fn uses(source: &str, objects: &[Object]) -> Vec<Use> {
         };
         for mention in &object.mentions {
             let field = if is_history { Some(Field::History) } else { mention.field };
-            let gathered = uses.entry(key(owner, object, mention)).or_insert_with(|| Gathered {
-                field,
-                reference: &mention.reference,
-                pods: BTreeSet::new(),
-            });
-            gathered.field = gathered.field.min(field);
+            let configs = uses.entry(key(owner, object, mention)).or_default();
+            let gathered = configs.entry(mention.config.as_ref()).or_insert_with(|| Gathered::new(&mention.reference));
+            gathered.field = first(gathered.field, field);
             if object.role == Role::Pod {
                 gathered.pods.insert(&object.identity);
             }
         }
     }
-    uses.into_iter().map(|(key, gathered)| record(source, key, &gathered)).collect()
+    uses.into_iter()
+        .flat_map(|(key, configs)| {
+            let records = merged(configs).into_iter();
+            records.map(move |(config, gathered)| record(source, key.clone(), config.cloned(), &gathered))
+        })
+        .collect()
+}
+
+/// A use of which nobody told the config is the same as one of which somebody did.
+fn merged(mut configs: Configs<'_>) -> Configs<'_> {
+    if configs.len() > 1
+        && let Some(untold) = configs.remove(&None)
+        && let Some(told) = configs.values_mut().next()
+    {
+        told.absorb(untold);
+    }
+    configs
 }
 
 /// Follows owner references as far as the input goes. The last of them need not be in it.
@@ -80,16 +115,17 @@ fn topmost<'a>(owners: &BTreeMap<&'a Identity, Option<&'a Identity>>, start: &'a
 /// The namespace is the object's own: an owner of the whole cluster, such as the node of a static pod, has none.
 fn key(owner: &Identity, object: &Object, mention: &Mention) -> Key {
     Key {
-        owner: Identity { namespace: object.identity.namespace.clone(), ..owner.clone() },
+        namespace: object.identity.namespace.clone(),
+        kind: owner.kind.clone(),
+        name: owner.name.clone(),
         container: mention.container.clone(),
         image: mention.image.clone(),
         running: mention.running.clone(),
-        config: mention.config.clone(),
     }
 }
 
-fn record(source: &str, key: Key, gathered: &Gathered<'_>) -> Use {
-    let Key { owner, container, image, running, config } = key;
+fn record(source: &str, key: Key, config: Option<Digest>, gathered: &Gathered<'_>) -> Use {
+    let Key { namespace, kind, name, container, image, running } = key;
     let reference = gathered.reference;
     Use {
         image,
@@ -100,9 +136,9 @@ fn record(source: &str, key: Key, gathered: &Gathered<'_>) -> Use {
         running_digest: running,
         config_digest: config,
         source: Some(source.to_owned()),
-        namespace: owner.namespace,
-        kind: owner.kind,
-        name: owner.name,
+        namespace,
+        kind,
+        name,
         container,
         field: gathered.field,
         pods: u64::try_from(gathered.pods.len()).unwrap_or(u64::MAX),
@@ -236,6 +272,31 @@ mod tests {
         let configs: Vec<String> =
             uses("prod", &found.objects).iter().filter_map(|used| Some(used.config_digest.as_ref()?.short())).collect();
         assert_eq!(configs, ["sha256:aaaaaaaaaaaa", "sha256:bbbbbbbbbbbb"]);
+    }
+
+    #[test]
+    fn uses_that_differ_in_nothing_that_a_record_says_are_one() {
+        for (one, other) in [("apps/v1", "extensions/v1beta1"), ("x.io/v1", "y.io/v1")] {
+            let text = object(one, "Deployment", "web", None, &template("app:1", 1))
+                + &object(other, "Deployment", "web", None, &template("app:1", 1));
+            assert_eq!(shown(&text), ["shop/Deployment/web app container app:1 - 0 -"]);
+        }
+        // A ReplicaSet that was saved under the old group is the owner that a pod names under the new one.
+        let text = object("extensions/v1beta1", "ReplicaSet", "web-1", Some(("Deployment", "web")), &template("app:1", 1))
+            + &pod("web-1-a", Some(("ReplicaSet", "web-1")), "app:1", "aa");
+        assert_eq!(shown(&text), ["shop/Deployment/web app container app:1 - 0 -", "shop/Deployment/web app container app:1 aa 1 web-1-a"]);
+    }
+
+    #[test]
+    fn a_config_that_only_one_pod_tells_makes_no_second_record() {
+        let with = pod("web-a", Some(("ReplicaSet", "web")), "app:1", "aa");
+        let told = with
+            .replace("web-a", "web-b")
+            .replace("name: app, imageID", &format!("name: app, image: 'sha256:{}', imageID", "cc".repeat(32)));
+        let found = Found::in_text(&(with + &told));
+        let records = uses("prod", &found.objects);
+        assert_eq!(records.len(), 1, "{records:?}");
+        assert!(records.iter().all(|used| used.pods == 2 && used.config_digest.is_some() && used.running_digest.is_some()), "{records:?}");
     }
 
     #[test]
