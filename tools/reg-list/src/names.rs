@@ -93,5 +93,7 @@ async fn from_catalog(
 
 /// Whether an error says that there is no catalog, or none for this user, at a registry that works otherwise.
 fn is_no_catalog(error: &registry::Error) -> bool {
-    !error.is_unreachable() && (matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported())
+    !error.is_unreachable()
+        && !error.needs_other_credentials()
+        && (matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported())
 }

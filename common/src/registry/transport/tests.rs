@@ -121,6 +121,26 @@ async fn a_redirect_to_another_host_is_given_nothing_that_it_should_not_see() {
 }
 
 #[tokio::test]
+async fn a_redirect_that_leads_nowhere_is_no_dead_registry() {
+    // A port that was free a moment ago, and on which nothing listens.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let location = format!("http://{dead}/x?sig=SECRET");
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/v2/a/tags/list" => tags(),
+        _ => reply(307, "").header("Location", location.clone()),
+    });
+    let registry = server.registry();
+    registry.tags(&repository("a")).await.unwrap();
+    let digest = crate::digest::Digest::of(b"content");
+    for requests in [7, 8] {
+        let error = registry.blob(&repository("a"), &digest, 100).await.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{dead}: connection refused")), "{error}");
+        assert!(!error.is_unreachable(), "{error}");
+        assert_eq!(server.requests().len(), requests, "the second time, one try is enough");
+    }
+}
+
+#[tokio::test]
 async fn redirects_end() {
     let server = Server::start(|request| reply(302, "").header("Location", request.path.clone()));
     let error = list(&server).await.unwrap_err();
