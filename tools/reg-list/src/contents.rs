@@ -131,8 +131,14 @@ impl Contents {
             let Some(entry) = self.manifests.get(digest) else { continue };
             let created = if entry.manifest.kind == Kind::Index {
                 let platforms = entry.manifest.children.iter().filter(|child| !child.is_attestation());
-                let known = platforms.filter_map(|child| dates.get(&child.digest).and_then(|created| created.time));
-                entry.manifest.created_of_index(known.collect::<Vec<_>>(), now)
+                let there = platforms.filter(|child| !self.missing.contains(&child.digest));
+                let known = there.map(|child| match dates.get(&child.digest) {
+                    Some(Created { time: Some(time), .. }) => Ok(*time),
+                    Some(Created { time: None, source }) => Err(format!("{}: {source}", child.digest.short())),
+                    None => Err(format!("{}: could not be read", child.digest.short())),
+                });
+                let known: Vec<Result<DateTime<Utc>, String>> = known.collect();
+                entry.manifest.created_of_index(known.iter().map(|date| date.as_ref().map(|time| *time).map_err(String::as_str)), now)
             } else {
                 entry.manifest.created(entry.config.as_deref().map_err(String::as_str), now)
             };
