@@ -112,6 +112,20 @@ fn a_subject_named_twice_is_one_and_none_is_its_own() {
 }
 
 #[test]
+fn a_referrer_tag_names_a_sha512_subject_by_its_first_half() {
+    let hex = format!("{}{}", digest("half").hex(), digest("other half").hex());
+    let app: Digest = format!("sha512:{hex}").parse().unwrap();
+    let tag = |suffix: &str| format!("sha512-{}{suffix}", digest("half").hex());
+    let (sig, stranger) = (tag(".sig"), format!("sha512-{}", digest("nobody").hex()));
+    let mut repository = Repository::default().image("sig", &[&sig], &[], "").image("stranger", &[&stranger], &[], "");
+    assert!(repository.0.open_ends().is_empty());
+    let entry = Repository::default().image("app", &["v1"], &[], "").0.manifests.remove(&digest("app")).unwrap();
+    repository.0.manifests.insert(app.clone(), entry);
+    assert_eq!(repository.record("sig").subjects, [app]);
+    assert!(repository.record("stranger").subjects.is_empty());
+}
+
+#[test]
 fn an_index_is_as_old_as_its_newest_real_platform() {
     let repository = Repository::default()
         .index("nested", &["n"], &[("index", None), ("old", None)])
