@@ -22,6 +22,8 @@ pub(crate) enum Name {
     NoCatalog(registry::Error),
     /// The registry's list holds names that no repository can have.
     Unlistable(Vec<String>),
+    /// Names that the registry's list may have left out, and of which it does not say whether they are repositories.
+    Withheld(Vec<(Repository, registry::Error)>),
     /// The catalog broke off: nothing comes after this.
     BrokeOff(registry::Error),
 }
@@ -85,6 +87,13 @@ async fn from_catalog(
         if sender.is_closed() {
             return;
         }
+    }
+    let withheld = catalog.withheld().iter().filter(|(name, _)| {
+        filter.selects(name.as_str()) && (prefixes.is_empty() || prefixes.iter().any(|prefix| name.is_within(prefix.as_str())))
+    });
+    let withheld: Vec<_> = withheld.cloned().collect();
+    if !withheld.is_empty() {
+        let _ = sender.send(Name::Withheld(withheld)).await;
     }
     if !catalog.dropped().is_empty() {
         let _ = sender.send(Name::Unlistable(catalog.dropped().to_vec())).await;
