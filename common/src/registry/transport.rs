@@ -149,7 +149,7 @@ impl Transport {
         };
         let scheme = if settings.plain_http {
             Scheme::Http
-        } else if host.is_loopback() && certificates.is_empty() {
+        } else if host.is_loopback() && certificates.is_empty() && !settings.tls_only {
             Scheme::HttpAtFirst
         } else {
             Scheme::Https

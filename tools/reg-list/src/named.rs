@@ -9,7 +9,7 @@ use common::record::Kind;
 use common::reference::{Host, InvalidName, Reference, Repository};
 use serde::Deserialize;
 
-use crate::operand::{Part, Wanted};
+use crate::operand::{Part, Scheme, Wanted};
 
 /// Reads them all, each once, grouped by registry in the order in which they came.
 ///
@@ -32,7 +32,7 @@ pub(crate) fn read(input: impl BufRead) -> anyhow::Result<Vec<Wanted>> {
     if wanted.is_empty() {
         bail!("standard input names no repository; a line is HOST/REPOSITORY, or a use record of k8s-images");
     }
-    let wanted = wanted.into_iter().map(|(host, repositories)| Wanted { host, plain_http: false, part: Part::Named(repositories) });
+    let wanted = wanted.into_iter().map(|(host, repositories)| Wanted { host, scheme: Scheme::Unsaid, part: Part::Named(repositories) });
     Ok(wanted.collect())
 }
 
@@ -138,6 +138,20 @@ nginx
             "docker.io/library/nginx",
         ];
         assert_eq!(names(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_password_in_a_line_is_not_shown() {
+        for text in [
+            "http://u:s3cret@r.example.com/a",
+            "u:s3cret@r.example.com/a",
+            "u:s3c/s3cret@r/a@sha256:12",
+            "s3cret@r.example.com",
+            "{\"type\":\"use\",\"registry\":\"u:s3cret@r\",\"repository\":\"a\"}",
+        ] {
+            let error = names(text).unwrap_err();
+            assert!(!error.contains("s3c") && error.contains("***@r"), "{error}");
+        }
     }
 
     #[test]

@@ -232,6 +232,15 @@ async fn a_loopback_registry_that_turns_out_to_speak_tls_is_spoken_to_by_tls() {
 }
 
 #[tokio::test]
+async fn a_loopback_registry_that_is_to_speak_tls_is_asked_no_other_way() {
+    let server = Server::start(|_| tags());
+    let settings = Settings { tls_only: true, ..server.settings() };
+    let error = Registry::open(&server.host(), &settings).unwrap().tags(&repository("a")).await.unwrap_err();
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
 async fn tls_is_never_given_up_for_plain_http() {
     let server = Server::start(|_| tags());
     let settings = Settings { user: Some("user".to_owned()), ca_file: Some(AUTHORITY.into()), ..server.settings() };
