@@ -241,6 +241,15 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// Refuses a header that was written in a later schema, which may have changed all the rest.
+    ///
+    /// # Errors
+    /// A higher schema, and a line without one.
+    pub fn check_schema(&self) -> Result<(), Error> {
+        let Schema { schema } = self.parse()?;
+        if schema > SCHEMA { Err(self.error(Problem::Schema(schema))) } else { Ok(()) }
+    }
+
     /// An error about this line.
     #[must_use]
     pub fn error(&self, problem: Problem) -> Error {
@@ -286,11 +295,8 @@ impl Sections {
                 if let Some(begun) = self.open {
                     return Err(line.section_error(format!("begins a new section, but the one begun in line {begun} has no trailer: that part was cut off, or a filter dropped its trailer")));
                 }
-                // The schema is looked at before anything else: a later one may have changed all the rest.
-                let Schema { schema } = line.parse()?;
-                if schema > SCHEMA {
-                    return Err(line.error(Problem::Schema(schema)));
-                }
+                // Looked at before anything else in it.
+                line.check_schema()?;
                 self.open = Some(line.number());
                 Ok(Place::Header(Box::new(line.parse()?)))
             }

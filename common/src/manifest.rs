@@ -210,21 +210,25 @@ impl Manifest {
         Created::first([annotation, config, cache].into_iter().flatten(), now)
     }
 
-    /// When an index was made: as its newest child that is a real platform, else by its own annotation. `children` are the dates of
-    /// those of its children that are there; attestations among them are to be left out.
+    /// When an index was made: as its newest child that is a real platform; where none is there, by its own annotation. Where the age
+    /// of one of them is not known, neither is that of the index: that one may be the newest.
+    ///
+    /// `children` are the dates of those of its children that are there, or why one has none; attestations among them are to be left
+    /// out.
     #[must_use]
-    pub fn created_of_index(
+    pub fn created_of_index<'a>(
         &self,
-        children: impl IntoIterator<Item = chrono::DateTime<chrono::Utc>>,
+        children: impl IntoIterator<Item = Result<chrono::DateTime<chrono::Utc>, &'a str>>,
         now: chrono::DateTime<chrono::Utc>,
     ) -> Created {
-        match children.into_iter().max() {
-            Some(newest) => Created { time: Some(newest), source: created::CHILDREN.to_owned() },
-            None => {
+        match children.into_iter().collect::<Result<Vec<_>, _>>().map(|dates| dates.into_iter().max()) {
+            Ok(Some(newest)) => Created { time: Some(newest), source: created::CHILDREN.to_owned() },
+            Ok(None) => {
                 let annotation = self.annotations.get(CREATED).map(|text| (created::ANNOTATION, Ok(text.as_str())));
-                let children = (created::CHILDREN, Err("no child that is a platform has a date"));
+                let children = (created::CHILDREN, Err("no child that is a platform is there"));
                 Created::first([Some(children), annotation].into_iter().flatten(), now)
             }
+            Err(reason) => Created::first([(created::CHILDREN, Err(reason))], now),
         }
     }
 }

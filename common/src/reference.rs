@@ -21,7 +21,20 @@ pub struct InvalidName {
 
 impl InvalidName {
     fn new(text: &str, expected: &'static str) -> Self {
-        Self { text: text.chars().take(300).collect(), expected }
+        Self { text: without_user(text).chars().take(300).collect(), expected }
+    }
+}
+
+/// A name as it may be shown: who wrote a user and a password before the host does not want to see them in a log.
+fn without_user(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (&text[..scheme.len() + 3], rest));
+    let is_digest = |rest: &str| ["sha256:", "sha512:"].iter().any(|algorithm| rest.starts_with(algorithm));
+    let ends = rest.match_indices('@').map(|(at, _)| at).filter(|at| !is_digest(&rest[at + 1..]));
+    match ends.last() {
+        // `nginx@latest` is a mistake of another kind; nothing in it can be a password, or a host.
+        Some(at) if scheme.is_empty() && !rest[..at].contains(':') && !rest[at..].contains(['.', ':', '/']) => text.to_owned(),
+        Some(at) => format!("{scheme}***{}", &rest[at..]),
+        None => text.to_owned(),
     }
 }
 
@@ -175,6 +188,23 @@ pub fn subject_of_tag(tag: &str) -> Option<Digest> {
         return None;
     }
     format!("{algorithm}:{hex}").parse().ok()
+}
+
+/// Whether a tag is one that names a subject and not a version: as [`subject_of_tag`], and also where the digest is cut, as a tag has no
+/// room for one of SHA-512 (distribution-spec, "Referrers tag schema": the encoded part is cut to 64 characters).
+#[must_use]
+pub fn is_referrer_tag(tag: &str) -> bool {
+    subject_of_tag(tag).is_some() || cut_subject_of_tag(tag).is_some()
+}
+
+/// The first half of the SHA-512 digest that a referrer tag names.
+#[must_use]
+pub fn cut_subject_of_tag(tag: &str) -> Option<[u8; 32]> {
+    // It has the form of a whole SHA-256 digest.
+    match subject_of_tag(&format!("sha256-{}", tag.strip_prefix("sha512-")?))? {
+        Digest::Sha256(half) => Some(half),
+        Digest::Sha512(_) => None,
+    }
 }
 
 impl FromStr for Tag {
@@ -419,6 +449,40 @@ mod tests {
         }
         for other in ["v1", "sha256-abc", &format!("sha256-{HEX}.txt"), &format!("x-sha256-{HEX}"), &format!("sha1-{HEX}")] {
             assert_eq!(subject_of_tag(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_referrer_tag_of_sha512_is_cut() {
+        for suffix in ["", ".sig", ".att", ".sbom"] {
+            for algorithm in ["sha256", "sha512"] {
+                assert!(is_referrer_tag(&format!("{algorithm}-{HEX}{suffix}")), "{algorithm} {suffix}");
+            }
+            let half = cut_subject_of_tag(&format!("sha512-{HEX}{suffix}"));
+            assert_eq!(half.map(const_hex::encode).as_deref(), Some(HEX));
+            assert_eq!(subject_of_tag(&format!("sha512-{HEX}{suffix}")), None, "half a digest is none");
+        }
+        assert_eq!(cut_subject_of_tag(&format!("sha256-{HEX}")), None);
+        for other in ["v1", "sha512-abc", &format!("sha512-{HEX}.txt"), &format!("sha512-{HEX}0"), &format!("x-sha512-{HEX}")] {
+            assert!(!is_referrer_tag(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_password_before_a_host_is_not_shown() {
+        let digest = format!("@sha256:{HEX}");
+        for (text, shown) in [
+            ("http://u:p@r.example.com/a", "http://***@r.example.com/a"),
+            ("u:p/p@r.example.com/A", "***@r.example.com/A"),
+            ("token@r.example.com", "***@r.example.com"),
+            ("u:p@r", "***@r"),
+            ("a@b@r.example.com", "***@r.example.com"),
+            ("nginx@latest", "nginx@latest"),
+            ("a@sha256:12", "a@sha256:12"),
+            (&format!("u:p@r/a{digest}"), &format!("***@r/a{digest}")),
+            ("plain text", "plain text"),
+        ] {
+            assert_eq!(without_user(text), shown);
         }
     }
 

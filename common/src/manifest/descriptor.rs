@@ -52,10 +52,9 @@ pub(super) struct Descriptor<'a> {
 }
 
 impl Descriptor<'_> {
-    /// Whether an index that holds this descriptor names a manifest by it: unless the media type says that it is something
-    /// else. A blob that is taken for a manifest is found missing, which harms nobody; the other mistake would delete it.
+    /// Whether an index that holds this descriptor names a manifest by it: unless the media type is known to be that of a blob. A blob that is taken for a manifest is found missing, which harms nobody; the other mistake would delete it.
     pub(super) fn may_be_manifest(&self) -> bool {
-        self.media_type.as_deref().is_none_or(|media_type| media_type.is_empty() || is_manifest_type(media_type))
+        self.media_type.as_deref().is_none_or(|media_type| is_manifest_type(media_type) || !is_blob_type(media_type))
     }
 
     /// Whether what it points at is the config of an image. Docker wrote no type or `application/octet-stream` for a while
@@ -100,6 +99,15 @@ impl Descriptor<'_> {
 pub(super) fn is_manifest_type(media_type: &str) -> bool {
     let name = media_type.split(';').next().unwrap_or_default();
     name.split(['.', '/', '+', '-']).any(|word| word.eq_ignore_ascii_case("manifest") || word.eq_ignore_ascii_case("index"))
+}
+
+/// Whether a media type is known to be that of a blob: a layer, a config, an archive, or plain bytes.
+fn is_blob_type(media_type: &str) -> bool {
+    const WORDS: [&str; 10] = ["layer", "layers", "rootfs", "diff", "tar", "gzip", "zstd", "config", "cacheconfig", "octet"];
+    const TYPES: [&str; 3] = ["application/vnd.docker.container.image.v1+json", "application/vnd.in-toto+json", "text/plain"];
+    let name = media_type.split(';').next().unwrap_or_default().trim();
+    TYPES.iter().any(|known| name.eq_ignore_ascii_case(known))
+        || name.split(['.', '/', '+', '-']).any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// `os/architecture[/variant]` of the three, where the first two are known.

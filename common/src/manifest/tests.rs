@@ -76,6 +76,11 @@ fn the_kind_follows_from_the_fields_whatever_the_media_type_says() {
         (entry("application/vnd.oci.artifact.manifest.v1+json", "m"), Kind::Index),
         (entry("application/vnd.example.Index.v3+json; charset=utf-8", "m"), Kind::Index),
         (entry("", "m"), Kind::Index),
+        (entry("application/vnd.example.thing+json", "m"), Kind::Index),
+        (entry(CONFIG, "m"), Kind::BuildCache),
+        (entry(DOCKER_CONFIG, "m"), Kind::BuildCache),
+        (entry("application/octet-stream", "m"), Kind::BuildCache),
+        (entry("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "m"), Kind::BuildCache),
         (entry(LAYER, "m"), Kind::BuildCache),
         (entry("application/vnd.docker.image.rootfs.diff.tar.gzip", "m"), Kind::BuildCache),
         (entry(CACHE_CONFIG, "m"), Kind::BuildCache),
@@ -379,12 +384,17 @@ fn the_date_of_an_image_is_its_annotations_then_its_configs_and_must_be_possible
 fn an_index_is_as_old_as_its_newest_child_then_as_its_annotation_says() {
     let day = |day: u32| format!("2026-01-{day:02}T00:00:00Z").parse::<DateTime<Utc>>().unwrap();
     let annotated = parse(&json!({"manifests": [], "annotations": {"org.opencontainers.image.created": "2026-02-01T00:00:00Z"}}));
-    let created = annotated.created_of_index([day(3), day(9), day(1)], now());
+    let created = annotated.created_of_index([Ok(day(3)), Ok(day(9)), Ok(day(1))], now());
     assert_eq!((created.time, created.source.as_str()), (Some(day(9)), "children"));
     let created = annotated.created_of_index([], now());
     assert_eq!((created.time, created.source.as_str()), (Some("2026-02-01T00:00:00Z".parse().unwrap()), "annotation"));
     let created = parse(&json!({"manifests": []})).created_of_index([], now());
-    assert_eq!((created.time, created.source.as_str()), (None, "children: no child that is a platform has a date"));
+    assert_eq!((created.time, created.source.as_str()), (None, "children: no child that is a platform is there"));
+    // One of unknown age may be the newest, and what somebody wrote beside it says nothing about it.
+    for children in [vec![Ok(day(3)), Err("config: no date"), Ok(day(1))], vec![Err("config: no date")]] {
+        let created = annotated.created_of_index(children, now());
+        assert_eq!((created.time, created.source.as_str()), (None, "children: config: no date"));
+    }
 }
 
 /// Any JSON, with the keys of manifests more often than others.

@@ -86,8 +86,8 @@ enum Kind {
 pub(super) enum Authorization {
     /// User name and password, and where they came from.
     Basic { value: HeaderValue, origin: String },
-    /// A token for a scope.
-    Bearer { token: Token, scope: Scope },
+    /// A token for a scope, and what it answers.
+    Bearer { token: Token, scope: Scope, from: Challenge },
 }
 
 impl Authorization {
@@ -104,6 +104,9 @@ impl Authorization {
 pub(super) struct Rejections {
     began: Instant,
     count: u32,
+    /// What the last refusal asked for. Another repository may be asked otherwise, so what the registry said last elsewhere is
+    /// only a guess.
+    challenge: Option<Challenge>,
     /// The scope that the last refusal asked for.
     scope: Option<Scope>,
     /// Scopes of tokens that were obtained for this request and refused all the same.
@@ -112,7 +115,7 @@ pub(super) struct Rejections {
 
 impl Default for Rejections {
     fn default() -> Self {
-        Self { began: Instant::now(), count: 0, scope: None, refused: Vec::new() }
+        Self { began: Instant::now(), count: 0, challenge: None, scope: None, refused: Vec::new() }
     }
 }
 
@@ -126,7 +129,8 @@ pub(super) struct Auth {
     challenge: Mutex<Option<Challenge>>,
     /// Which actions it wants in a scope, by what a request is for.
     actions: Mutex<HashMap<Kind, String>>,
-    tokens: Mutex<HashMap<Scope, Arc<Slot>>>,
+    /// By who gives them, too: two repositories of one registry may name two token servers.
+    tokens: Mutex<HashMap<(Challenge, Scope), Arc<Slot>>>,
 }
 
 /// The token for one scope, or the reason why there is none. The lock is held while it is fetched, so that whoever needs it too
@@ -146,26 +150,43 @@ impl Auth {
     }
 
     /// What to send with a request, as far as that is known before the registry was asked.
+    ///
+    /// What it asked for elsewhere is a guess: where nothing can be had for that, the request is made without, and the registry says
+    /// itself whether it wants anything here, and from whom.
     pub(super) async fn authorization(
         &self,
         transport: &Transport,
         ask: &Ask<'_>,
         rejections: &Rejections,
     ) -> Result<Option<Authorization>, Error> {
-        let challenge = lock(&self.challenge).clone();
-        match challenge {
-            None => Ok(None),
-            Some(Challenge::Basic) => match self.find(ask.access).await? {
+        if let Some(challenge) = &rejections.challenge {
+            let scope = rejections.scope.clone();
+            return self.answer(transport, ask.access, challenge, scope).await;
+        }
+        let Some(challenge) = lock(&self.challenge).clone() else { return Ok(None) };
+        Ok(self.answer(transport, ask.access, &challenge, self.predicted(ask.access)).await.unwrap_or_default())
+    }
+
+    /// What to send in answer to a challenge.
+    async fn answer(
+        &self,
+        transport: &Transport,
+        access: Access<'_>,
+        challenge: &Challenge,
+        scope: Option<Scope>,
+    ) -> Result<Option<Authorization>, Error> {
+        match (challenge, scope) {
+            (Challenge::Basic, _) => match self.find(access).await? {
                 Some(Found { credential: Credential::Basic { user, password }, origin }) => {
                     Ok(Some(Authorization::Basic { value: basic(&user, &password)?, origin }))
                 }
                 _ => Ok(None),
             },
-            Some(bearer @ Challenge::Bearer { .. }) => {
-                let Some(scope) = rejections.scope.clone().or_else(|| self.predicted(ask.access)) else { return Ok(None) };
-                let token = self.token(transport, ask.access, &bearer, &scope).await?;
-                Ok(Some(Authorization::Bearer { token, scope }))
+            (Challenge::Bearer { .. }, Some(scope)) => {
+                let token = self.token(transport, access, challenge, &scope).await?;
+                Ok(Some(Authorization::Bearer { token, scope, from: challenge.clone() }))
             }
+            (Challenge::Bearer { .. }, None) => Ok(None),
         }
     }
 
@@ -187,6 +208,7 @@ impl Auth {
         match asked {
             challenge::Asked::Basic => {
                 *lock(&self.challenge) = Some(Challenge::Basic);
+                rejections.challenge = Some(Challenge::Basic);
                 match (used, self.find(ask.access).await?) {
                     (Some(Authorization::Basic { origin, .. }), _) => fail(Cause::Rejected { origin }),
                     (_, None) => fail(Cause::NoCredentials),
@@ -201,14 +223,16 @@ impl Auth {
                     Ok(realm) => realm,
                     Err(reason) => return fail(Cause::Realm(reason)),
                 };
-                *lock(&self.challenge) = Some(Challenge::Bearer { realm, service });
-                if let Some(Authorization::Bearer { token, scope }) = used {
-                    self.forget(&scope, &token).await;
+                let challenge = Challenge::Bearer { realm, service };
+                *lock(&self.challenge) = Some(challenge.clone());
+                if let Some(Authorization::Bearer { token, scope, from }) = used {
+                    self.forget(&from, &scope, &token).await;
                     // A token from before may have expired or been revoked; one obtained for this request was good when it was refused.
-                    if token.obtained() >= rejections.began {
+                    if token.obtained() >= rejections.began && from == challenge {
                         rejections.refused.push(scope);
                     }
                 }
+                rejections.challenge = Some(challenge.clone());
                 let wanted = scope.map_or_else(|| ask.access.scopes(), |scope| vec![Scope::parse(&scope)]);
                 let next = wanted.iter().find(|scope| !rejections.refused.contains(scope)).filter(|_| rejections.count < REFUSALS);
                 match next {
@@ -219,7 +243,7 @@ impl Auth {
                     }
                     None => {
                         let scope = wanted.first().map(ToString::to_string).unwrap_or_default();
-                        fail(self.denial(ask.access, scope).await?)
+                        fail(self.denial(ask.access, &challenge, scope).await?)
                     }
                 }
             }
@@ -227,11 +251,10 @@ impl Auth {
     }
 
     /// Why a token does not do, or why there is none.
-    async fn denial(&self, access: Access<'_>, scope: String) -> Result<Cause, Error> {
-        let challenge = lock(&self.challenge).clone();
+    async fn denial(&self, access: Access<'_>, challenge: &Challenge, scope: String) -> Result<Cause, Error> {
         Ok(match (self.find(access).await?, challenge) {
             (None, _) => Cause::AnonymousDenied { scope },
-            (Some(found), Some(Challenge::Bearer { realm, .. })) if !self.trusts(&realm) => Cause::Realm(format!(
+            (Some(found), Challenge::Bearer { realm, .. }) if !self.trusts(realm) => Cause::Realm(format!(
                 "denied: its token server is {}, which looks unrelated to the registry and is not given the credentials from {}; if it may \
                  have them, say --auth-host {0}",
                 realm.host_str().unwrap_or_default(),
@@ -281,8 +304,8 @@ impl Auth {
         }
     }
 
-    async fn forget(&self, scope: &Scope, token: &Token) {
-        let slot = lock(&self.tokens).get(scope).cloned();
+    async fn forget(&self, challenge: &Challenge, scope: &Scope, token: &Token) {
+        let slot = lock(&self.tokens).get(&(challenge.clone(), scope.clone())).cloned();
         if let Some(slot) = slot {
             let mut slot = slot.lock().await;
             // Another request may have renewed it meanwhile.
@@ -293,7 +316,7 @@ impl Auth {
     }
 
     async fn token(&self, transport: &Transport, access: Access<'_>, challenge: &Challenge, scope: &Scope) -> Result<Token, Error> {
-        let slot = self.slot(scope);
+        let slot = self.slot(challenge, scope);
         let mut slot = slot.lock().await;
         match &*slot {
             Some(Ok(token)) if token.is_fresh(Instant::now()) => return Ok(token.clone()),
@@ -308,13 +331,14 @@ impl Auth {
         fetched
     }
 
-    fn slot(&self, scope: &Scope) -> Arc<Slot> {
+    fn slot(&self, challenge: &Challenge, scope: &Scope) -> Arc<Slot> {
+        let key = (challenge.clone(), scope.clone());
         let mut tokens = lock(&self.tokens);
-        if tokens.len() >= TOKENS && !tokens.contains_key(scope) {
+        if tokens.len() >= TOKENS && !tokens.contains_key(&key) {
             // Slots that somebody waits at stay: who throws one away has the token fetched twice.
             tokens.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
-        Arc::clone(tokens.entry(scope.clone()).or_default())
+        Arc::clone(tokens.entry(key).or_default())
     }
 
     /// Asks the token server.
@@ -356,7 +380,7 @@ impl Auth {
                 Err(Error::of_request(&answer.method, &answer.url, Cause::Rejected { origin: found.origin.clone() }))
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-                Err(Error::of_request(&answer.method, &answer.url, self.denial(access, scope.to_string()).await?))
+                Err(Error::of_request(&answer.method, &answer.url, self.denial(access, challenge, scope.to_string()).await?))
             }
             _ => Err(answer.error()),
         }

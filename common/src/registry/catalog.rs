@@ -33,6 +33,9 @@ const UNASKED: usize = 100;
 const NEIGHBOURS: usize = 5;
 const TRIES: u32 = 3;
 
+/// How many names that may be none are kept to be told.
+const WITHHELD: usize = 100;
+
 /// How many pages in a row may have nothing new.
 const IDLE_PAGES: u32 = 3;
 
@@ -48,6 +51,8 @@ pub struct Catalog {
     /// How many pages in a row had nothing new.
     idle: u32,
     dropped: Vec<String>,
+    /// Parents that the registry does not say whether they are there.
+    withheld: Vec<(Repository, Error)>,
 }
 
 /// A page to ask for.
@@ -69,6 +74,7 @@ impl Catalog {
             visited: Visited::default(),
             idle: 0,
             dropped: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 
@@ -91,6 +97,13 @@ impl Catalog {
     #[must_use]
     pub fn dropped(&self) -> &[String] {
         &self.dropped
+    }
+
+    /// Names above those that were listed, which the registry may have left out, and of which it does not say to this user whether
+    /// they are repositories; with what it said. At most a hundred.
+    #[must_use]
+    pub fn withheld(&self) -> &[(Repository, Error)] {
+        &self.withheld
     }
 
     /// Reads a page, decides on the one after it, and gives back the names that are new.
@@ -193,14 +206,22 @@ impl Catalog {
                         new.push(parent);
                     }
                 }
-                // No such repository, or none that may be seen; the catalog would not have it either.
+                Ok(answer) if matches!(answer.status.as_u16(), 401 | 403) => self.withhold(parent, answer.error()),
+                // No such repository.
                 Ok(answer) if answer.status.is_client_error() && answer.status != StatusCode::TOO_MANY_REQUESTS => {}
                 Ok(answer) => return Err(answer.error()),
-                Err(error) if error.is_unauthorized() => {}
+                Err(error) if error.is_unauthorized() => self.withhold(parent, error),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// A registry that hides what a user may not see answers the same for what is there and what is not.
+    fn withhold(&mut self, parent: Repository, error: Error) {
+        if self.withheld.len() < WITHHELD {
+            self.withheld.push((parent, error));
+        }
     }
 
     /// An error that says what to do, where it says that there is no catalog at all.

@@ -22,6 +22,8 @@ struct Inner {
     subject: String,
     cause: Cause,
     hint: Option<String>,
+    /// It happened at a host that is not the registry's: where a redirect led, or a token server.
+    is_foreign: bool,
 }
 
 /// What went wrong.
@@ -101,7 +103,7 @@ pub(super) enum Trouble {
 
 impl Error {
     pub(super) fn new(subject: impl Into<String>, cause: Cause) -> Self {
-        Self(Arc::new(Inner { subject: subject.into(), cause, hint: None }))
+        Self(Arc::new(Inner { subject: subject.into(), cause, hint: None, is_foreign: false }))
     }
 
     pub(super) fn of_request(method: &Method, url: &Url, cause: Cause) -> Self {
@@ -111,6 +113,12 @@ impl Error {
     /// The same error with a way out that only the caller knows.
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).hint = Some(hint.into());
+        self
+    }
+
+    /// The same error, which is not the registry's.
+    pub(super) fn of_another_host(mut self) -> Self {
+        Arc::make_mut(&mut self.0).is_foreign = true;
         self
     }
 
@@ -194,23 +202,24 @@ impl Error {
         matches!(self.0.cause, Cause::Rejected { .. })
     }
 
-    /// The registry as a whole cannot be asked, so that asking it about the next repository is no use.
+    /// The registry's own host cannot be reached, so that asking it about the next repository is no use.
+    ///
+    /// Credentials are never the reason: what one repository, or one scope, is refused another may be given. Neither is a host that a
+    /// redirect or a challenge named.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match &self.0.cause {
-            Cause::Trouble(trouble) => matches!(
-                trouble,
-                Trouble::UnknownHost
-                    | Trouble::Resolver
-                    | Trouble::Refused
-                    | Trouble::Unreachable(_)
-                    | Trouble::NotTls
-                    | Trouble::Certificate(_)
-                    | Trouble::Tls(_)
-            ),
-            Cause::Setup(_) | Cause::Realm(_) | Cause::Credentials(_) | Cause::NoCredentials | Cause::Rejected { .. } => true,
-            Cause::Answer(_) | Cause::AnonymousDenied { .. } | Cause::Denied { .. } | Cause::Content(_) => false,
+            Cause::Trouble(trouble) => !self.0.is_foreign && trouble.is_of_host(),
+            Cause::Setup(_) => true,
+            _ => false,
         }
+    }
+
+    /// There are no credentials, or they are wrong, cannot be read, or would have to go where they must not: something for the user
+    /// to mend. That they are not good enough for one thing is another matter.
+    #[must_use]
+    pub fn needs_other_credentials(&self) -> bool {
+        matches!(self.0.cause, Cause::Realm(_) | Cause::Credentials(_) | Cause::NoCredentials | Cause::Rejected { .. })
     }
 
     /// Asking again later would get the same answer; what is not lasting was tried several times already.
@@ -263,6 +272,21 @@ impl Answered {
 }
 
 impl Trouble {
+    /// Whether it concerns the host, whatever it is asked for.
+    pub(super) fn is_of_host(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownHost
+                | Self::Resolver
+                | Self::Refused
+                | Self::Unreachable(_)
+                | Self::NotTls
+                | Self::NotHttp
+                | Self::Certificate(_)
+                | Self::Tls(_)
+        )
+    }
+
     /// Whether another try may go better.
     pub(super) fn is_temporary(&self) -> bool {
         match self {

@@ -24,6 +24,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Speak HTTP without TLS to hosts that are not loopback too.
     pub plain_http: bool,
+    /// Speak TLS to loopback hosts too, and do not try first whether they speak HTTP.
+    pub tls_only: bool,
     /// How many requests may be in flight at once; Distribution is saturated by 4 to 16.
     pub jobs: usize,
     /// Hosts of token servers that may be given credentials although they look unrelated to the registry.
@@ -44,6 +46,7 @@ impl Default for Settings {
             bound_host: None,
             ca_file: None,
             plain_http: false,
+            tls_only: false,
             jobs: 8,
             auth_hosts: Vec::new(),
             auth_file: None,

@@ -3,7 +3,7 @@
 //! Decisions are elsewhere: whether to try again in `retry`, what to send as credentials in `auth`. Redirects are followed here and
 //! not by the HTTP library, because credentials must stay with the registry and verbs that change something must not be redirected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -104,6 +104,8 @@ pub(super) struct Transport {
     permits: Semaphore,
     paused_until: Mutex<Option<Instant>>,
     reached: AtomicBool,
+    /// What could not be reached by many tries.
+    dead: Mutex<HashSet<url::Origin>>,
     auth: Auth,
 }
 
@@ -147,7 +149,7 @@ impl Transport {
         };
         let scheme = if settings.plain_http {
             Scheme::Http
-        } else if host.is_loopback() && certificates.is_empty() {
+        } else if host.is_loopback() && certificates.is_empty() && !settings.tls_only {
             Scheme::HttpAtFirst
         } else {
             Scheme::Https
@@ -165,6 +167,7 @@ impl Transport {
             permits: Semaphore::new(settings.jobs.clamp(1, 1024)),
             paused_until: Mutex::new(None),
             reached: AtomicBool::new(false),
+            dead: Mutex::default(),
             auth: Auth::new(host, settings),
         })
     }
@@ -244,8 +247,12 @@ impl Transport {
                 self.reached.store(true, Ordering::Relaxed);
             }
             made += 1;
+            let patience = self.patience(patience, &outcome);
             match retry::decide(patience, made, &outcome_of(&outcome), self.reached.load(Ordering::Relaxed), retry::jitter()) {
-                Decision::Stands => return outcome.map_err(|(url, trouble)| self.error(ask, &url, trouble)),
+                Decision::Stands => {
+                    self.learn_dead(&outcome);
+                    return outcome.map_err(|(url, trouble)| self.error(ask, &url, trouble));
+                }
                 Decision::Again(wait) => tokio::time::sleep(wait).await,
                 Decision::PauseAll(wait) => {
                     let until = Instant::now() + wait;
@@ -256,23 +263,36 @@ impl Transport {
         }
     }
 
-    fn error(&self, ask: &Ask<'_>, url: &Url, trouble: Trouble) -> Error {
-        match trouble {
-            // Here the host is all that matters, and it is one word instead of a line.
-            Trouble::UnknownHost
-            | Trouble::Resolver
-            | Trouble::Refused
-            | Trouble::Unreachable(_)
-            | Trouble::NotTls
-            | Trouble::NotHttp
-            | Trouble::Certificate(_)
-            | Trouble::Tls(_) => {
-                let host = url.host_str().unwrap_or_default();
-                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-                Error::new(format!("{host}{port}"), Cause::Trouble(trouble))
-            }
-            _ => Error::of_request(&ask.method, url, Cause::Trouble(trouble)),
+    /// One try is enough for a host beside the registry that could not be reached by as many as there are.
+    fn patience(&self, patience: Patience, outcome: &Result<Answer, (Url, Trouble)>) -> Patience {
+        match outcome {
+            Err((url, _)) if lock(&self.dead).contains(&url.origin()) => Patience { tries: 1, ..patience },
+            _ => patience,
         }
+    }
+
+    /// Learns from the last try which hosts beside the registry are out of reach, where redirects lead to and tokens come from. All
+    /// repositories may lead there, and each must say so on its own, but need not wait long for it.
+    fn learn_dead(&self, outcome: &Result<Answer, (Url, Trouble)>) {
+        match outcome {
+            Ok(answer) => lock(&self.dead).remove(&answer.url.origin()),
+            Err((url, trouble)) if trouble.is_of_host() => lock(&self.dead).insert(url.origin()),
+            Err(_) => false,
+        };
+    }
+
+    fn error(&self, ask: &Ask<'_>, url: &Url, trouble: Trouble) -> Error {
+        // Another port of the registry's host is not the registry either.
+        let is_foreign = url.origin() != self.current(&self.base).origin();
+        let error = if trouble.is_of_host() {
+            // Here the host is all that matters, and it is one word instead of a line.
+            let host = url.host_str().unwrap_or_default();
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            Error::new(format!("{host}{port}"), Cause::Trouble(trouble))
+        } else {
+            Error::of_request(&ask.method, url, Cause::Trouble(trouble))
+        };
+        if is_foreign { error.of_another_host() } else { error }
     }
 
     /// Waits while the registry wants to be left alone.
@@ -346,8 +366,12 @@ impl Transport {
                 self.once(ask, &ask.url, authorization, deadline).await.map_err(|trouble| (ask.url.clone(), trouble))
             };
             made += 1;
+            let patience = self.patience(patience, &outcome);
             match retry::decide(patience, made, &outcome_of(&outcome), true, retry::jitter()) {
-                Decision::Stands => return outcome.map_err(|(url, trouble)| self.error(ask, &url, trouble)),
+                Decision::Stands => {
+                    self.learn_dead(&outcome);
+                    return outcome.map_err(|(url, trouble)| self.error(ask, &url, trouble));
+                }
                 Decision::Again(wait) | Decision::PauseAll(wait) => tokio::time::sleep(wait).await,
             }
         }

@@ -282,15 +282,60 @@ fn all_pages_are_read_and_links_lead_nowhere_else() {
 
 #[test]
 fn a_registry_that_goes_away_is_not_asked_for_each_of_the_rest() {
-    let registry = Registry::start();
-    for n in 0..12 {
-        Image::new().layer(&n.to_string()).tag("v1").push(&registry, &format!("r{n:02}"));
-    }
-    let proxy = Proxy::before(&registry);
-    // From now on nobody has a password that counts; as with a port that closed, no answer to a further question can differ.
-    let challenge = Response::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"x\"");
-    let _ = proxy.always(|request| request.path() != "/v2/_catalog", challenge);
-    let ran = Tool::new("reg-list").args([proxy.host(), "--jobs", "1"]).run().status(1).stderr_has("and 2 more of this kind");
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    // It tells its catalog and closes its port.
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let request = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        assert!(request.take_while(|line| !line.is_empty()).count() > 1);
+        let names: Vec<_> = (0..12).map(|n| format!("r{n:02}")).collect();
+        let body = json!({"repositories": names}).to_string();
+        write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    let ran = Tool::new("reg-list").args([&host, "--jobs", "1", "-v"]).run().status(1).stderr_has("and 2 more of this kind");
+    server.join().unwrap();
     assert_eq!(values(&ran, "repository", "complete"), vec!["false"; 12]);
-    assert!(proxy.count(|request| request.path() != "/v2/_catalog") < 5, "{:?}", proxy.requests().len());
+    let tries = ran.stderr().lines().filter(|line| line.contains("/tags/list") && line.contains("refused")).count();
+    assert!((1..=12).contains(&tries), "{tries}");
+}
+
+#[test]
+fn one_repository_that_wants_credentials_freezes_itself_alone() {
+    let two = Two::start();
+    let challenge = Response::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"x\"");
+    let _ = two.proxy.always(|request| request.path().starts_with("/v2/team/app/"), challenge);
+    two.freezes("needs credentials");
+
+    let two = Two::start();
+    let challenge = Response::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Bearer realm=\"ftp://x/\"");
+    let _ = two.proxy.always(|request| request.path().starts_with("/v2/team/app/"), challenge);
+    two.freezes("its token server");
+}
+
+#[test]
+fn a_wrong_entry_for_a_namespace_freezes_that_alone() {
+    let registry = Registry::with().htpasswd("alice", "open sesame").start();
+    for repository in ["other", "team/app", "web"] {
+        Image::new().layer("a").tag("v1").push(&registry, repository);
+    }
+    let entry = |password: &str| json!({"username": "alice", "password": password});
+    let auths = json!({"auths": {registry.host(): entry("open sesame"), format!("{}/team", registry.host()): entry("guess")}}).to_string();
+    let ran = list(&registry).args(["--jobs", "1"]).home_file(".docker/config.json", &auths).run().status(1);
+    assert_eq!(values(&ran, "repository", "repository"), ["other", "team/app", "web"]);
+    assert_eq!(values(&ran, "repository", "complete"), ["true", "false", "true"]);
+    ran.stderr_has("refused the credentials").stderr_lacks("guess");
+}
+
+#[test]
+fn a_config_that_is_redirected_into_the_void_freezes_its_repository_alone() {
+    let two = Two::start();
+    let blob = format!("/v2/team/app/blobs/{}", two.app.config);
+    // A port that was free a moment ago, and on which nothing listens.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let redirect = Response::status(307).header("Location", &format!("http://{dead}/x?sig=SECRET"));
+    let _ = two.proxy.always(move |request| request.path() == blob, redirect);
+    two.freezes("connection refused").stderr_lacks("SECRET");
 }

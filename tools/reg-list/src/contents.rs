@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::manifest::{Created, ImageConfig, Kind, Manifest};
 use common::record;
-use common::reference::Tag;
+use common::reference::{Tag, cut_subject_of_tag};
 
 /// What was read of a repository.
 #[derive(Debug, Default)]
@@ -18,6 +18,9 @@ pub(crate) struct Contents {
     /// What they lead to and the registry does not have.
     pub(crate) missing: HashSet<Digest>,
 }
+
+/// Digests of SHA-512 by their first half.
+type CutDigests = HashMap<[u8; 32], Digest>;
 
 /// One manifest.
 #[derive(Debug)]
@@ -31,15 +34,16 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// What it is about: its own `subject`, and what its referrer tags name.
-    pub(crate) fn subjects<'a>(&'a self, own: &'a Digest) -> impl Iterator<Item = Digest> + 'a {
-        let named = self.manifest.subject.iter().cloned().chain(self.tags.iter().filter_map(Tag::subject));
+    fn subjects<'a>(&'a self, own: &'a Digest, cut: &'a CutDigests) -> impl Iterator<Item = Digest> + 'a {
+        let by_tag = self.tags.iter().filter_map(|tag| tag.subject().or_else(|| cut.get(&cut_subject_of_tag(tag.as_str())?).cloned()));
+        let named = self.manifest.subject.iter().cloned().chain(by_tag);
         // A tag can be moved onto the very manifest that it names; that is no subject.
         named.filter(move |subject| subject != own)
     }
 
     /// What it leads to: children and subjects.
-    pub(crate) fn leads_to<'a>(&'a self, own: &'a Digest) -> impl Iterator<Item = Digest> + 'a {
-        self.manifest.children.iter().map(|child| child.digest.clone()).chain(self.subjects(own))
+    fn leads_to<'a>(&'a self, own: &'a Digest, cut: &'a CutDigests) -> impl Iterator<Item = Digest> + 'a {
+        self.manifest.children.iter().map(|child| child.digest.clone()).chain(self.subjects(own, cut))
     }
 
     fn config(&self) -> Option<&ImageConfig> {
@@ -51,7 +55,18 @@ impl Contents {
     /// What manifests that were read lead to, and nobody asked for yet.
     pub(crate) fn open_ends(&self) -> BTreeSet<Digest> {
         let known = |digest: &Digest| self.manifests.contains_key(digest) || self.missing.contains(digest);
-        self.manifests.iter().flat_map(|(own, entry)| entry.leads_to(own)).filter(|digest| !known(digest)).collect()
+        let cut = self.cut_digests();
+        self.manifests.iter().flat_map(|(own, entry)| entry.leads_to(own, &cut)).filter(|digest| !known(digest)).collect()
+    }
+
+    /// What a referrer tag can name by half of its digest. Nobody can be asked for half a digest, so these are the ones known by other ways.
+    fn cut_digests(&self) -> CutDigests {
+        let all = self.manifests.keys().chain(&self.missing);
+        all.filter_map(|digest| match digest {
+            Digest::Sha512(bytes) => Some((*bytes.first_chunk()?, digest.clone())),
+            Digest::Sha256(_) => None,
+        })
+        .collect()
     }
 
     /// Bytes of all distinct blobs.
@@ -65,6 +80,7 @@ impl Contents {
     pub(crate) fn records(&self, registry: &str, repository: &str, now: DateTime<Utc>) -> Vec<record::Manifest> {
         let parents = self.parents();
         let dates = self.dates(now);
+        let cut = self.cut_digests();
         let mut digests: Vec<&Digest> = self.manifests.keys().collect();
         digests.sort_by_key(|digest| {
             let first = self.manifests.get(digest).and_then(|entry| entry.tags.first());
@@ -75,7 +91,7 @@ impl Contents {
             let manifest = &entry.manifest;
             let created = dates.get(digest).cloned().unwrap_or(Created { time: None, source: "no date".to_owned() });
             let mut subjects = Vec::new();
-            for subject in entry.subjects(digest) {
+            for subject in entry.subjects(digest, &cut) {
                 if !subjects.contains(&subject) {
                     subjects.push(subject);
                 }
@@ -131,8 +147,14 @@ impl Contents {
             let Some(entry) = self.manifests.get(digest) else { continue };
             let created = if entry.manifest.kind == Kind::Index {
                 let platforms = entry.manifest.children.iter().filter(|child| !child.is_attestation());
-                let known = platforms.filter_map(|child| dates.get(&child.digest).and_then(|created| created.time));
-                entry.manifest.created_of_index(known.collect::<Vec<_>>(), now)
+                let there = platforms.filter(|child| !self.missing.contains(&child.digest));
+                let known = there.map(|child| match dates.get(&child.digest) {
+                    Some(Created { time: Some(time), .. }) => Ok(*time),
+                    Some(Created { time: None, source }) => Err(format!("{}: {source}", child.digest.short())),
+                    None => Err(format!("{}: could not be read", child.digest.short())),
+                });
+                let known: Vec<Result<DateTime<Utc>, String>> = known.collect();
+                entry.manifest.created_of_index(known.iter().map(|date| date.as_ref().map(|time| *time).map_err(String::as_str)), now)
             } else {
                 entry.manifest.created(entry.config.as_deref().map_err(String::as_str), now)
             };

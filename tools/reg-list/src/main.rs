@@ -20,7 +20,7 @@ use common::pattern::RepositoryFilter;
 use common::registry::Registry;
 
 use crate::configs::Configs;
-use crate::operand::{Operand, Wanted};
+use crate::operand::{Operand, Scheme, Wanted};
 use crate::read::Source;
 use crate::section::{Failed, What};
 use crate::totals::Totals;
@@ -123,7 +123,11 @@ async fn list(
     let mut summary = String::new();
     for wanted in wanted {
         let mut settings = settings.clone();
-        settings.plain_http |= wanted.plain_http;
+        match wanted.scheme {
+            Scheme::Unsaid => {}
+            Scheme::Http => settings.plain_http = true,
+            Scheme::Https => (settings.plain_http, settings.tls_only) = (false, true),
+        }
         let result = match Registry::open(&wanted.host, &settings) {
             Ok(registry) => {
                 let source = Source::new(registry, settings.jobs, Rc::clone(&configs), Rc::clone(&progress));

@@ -6,10 +6,10 @@ use std::io::BufRead;
 use anyhow::bail;
 use common::jsonl::{Line, Problem, Reader};
 use common::record::Kind;
-use common::reference::{Host, Reference, Repository};
+use common::reference::{Host, InvalidName, Reference, Repository};
 use serde::Deserialize;
 
-use crate::operand::{Part, Wanted};
+use crate::operand::{Part, Scheme, Wanted};
 
 /// Reads them all, each once, grouped by registry in the order in which they came.
 ///
@@ -32,7 +32,7 @@ pub(crate) fn read(input: impl BufRead) -> anyhow::Result<Vec<Wanted>> {
     if wanted.is_empty() {
         bail!("standard input names no repository; a line is HOST/REPOSITORY, or a use record of k8s-images");
     }
-    let wanted = wanted.into_iter().map(|(host, repositories)| Wanted { host, plain_http: false, part: Part::Named(repositories) });
+    let wanted = wanted.into_iter().map(|(host, repositories)| Wanted { host, scheme: Scheme::Unsaid, part: Part::Named(repositories) });
     Ok(wanted.collect())
 }
 
@@ -44,14 +44,20 @@ fn name(line: &Line<'_>) -> anyhow::Result<Option<(Host, Repository)>> {
     let wrong = |text: String| line.error(Problem::Json(text));
     if line.text().starts_with('{') {
         return match line.kind()? {
-            Kind::Use | Kind::Manifest | Kind::Repository | Kind::Tag => {
-                let Named { registry, repository } = line.parse()?;
-                let host = registry.parse().map_err(|error| wrong(format!("{error}")))?;
-                let repository = repository.parse().map_err(|error| wrong(format!("{error}")))?;
-                Ok(Some((host, repository)))
+            Kind::Header => {
+                line.check_schema()?;
+                Ok(None)
             }
+            Kind::Use | Kind::Manifest | Kind::Repository | Kind::Tag | Kind::Deletion => named(line).map(Some),
+            Kind::Other if line.parse::<Typed<'_>>()?.kind == "finding" => named(line).map(Some),
             _ => Ok(None),
         };
+    }
+    if let Some(host) = bare_host(line.text()) {
+        return Err(wrong(format!(
+            "{host} is a registry and no repository in it: write {host}/REPOSITORY, or name it as operand to list all of it"
+        ))
+        .into());
     }
     let reference: Reference = line
         .text()
@@ -60,11 +66,35 @@ fn name(line: &Line<'_>) -> anyhow::Result<Option<(Host, Repository)>> {
     Ok(Some((reference.registry, reference.repository)))
 }
 
+fn named(line: &Line<'_>) -> anyhow::Result<(Host, Repository)> {
+    let wrong = |error: InvalidName| line.error(Problem::Json(error.to_string()));
+    let Named { registry, repository } = line.parse()?;
+    Ok((registry.parse().map_err(wrong)?, repository.parse().map_err(wrong)?))
+}
+
+/// The host that a line names without a repository. By Docker's rule such a line is the name of an image of Docker Hub, and nobody means
+/// that by `registry.example.com` or `localhost:5000`.
+fn bare_host(text: &str) -> Option<Host> {
+    let text = text.trim_end_matches('/');
+    let name = text.split(':').next().unwrap_or_default();
+    if text.contains(['/', '@']) || !(name.contains('.') || name == "localhost" || text.starts_with('[')) {
+        return None;
+    }
+    text.parse().ok()
+}
+
 /// What every record about something in a repository has.
 #[derive(Deserialize)]
 struct Named {
     registry: String,
     repository: String,
+}
+
+/// The kind of a record that belongs to another tool.
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: std::borrow::Cow<'a, str>,
 }
 
 #[cfg(test)]
@@ -90,6 +120,10 @@ nginx
 {"type":"use","image":"Registry.example.com:443/team/web:1","registry":"registry.example.com","repository":"team/web","tag":"1"}
 {"type":"use","image":"nginx","registry":"docker.io","repository":"library/nginx","tag":"latest"}
 {"type":"repository","registry":"registry.example.com","repository":"team/count","complete":true}
+{"type":"finding","registry":"registry.example.com","repository":"team/found","problem":"blob-missing"}
+{"type":"deletion","registry":"registry.example.com","repository":"team/gone","action":"delete","result":"deleted"}
+{"type":"tag","registry":"registry.example.com","repository":"team/tag","tag":"1"}
+{"type":"manifest","registry":"registry.example.com","repository":"team/manifest"}
 {"type":"comet","registry":"x","repository":"y"}
 {"type":"trailer","complete":true,"records":2}
 "#;
@@ -97,9 +131,27 @@ nginx
             "registry.example.com/team/app",
             "registry.example.com/team/web",
             "registry.example.com/team/count",
+            "registry.example.com/team/found",
+            "registry.example.com/team/gone",
+            "registry.example.com/team/tag",
+            "registry.example.com/team/manifest",
             "docker.io/library/nginx",
         ];
         assert_eq!(names(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_password_in_a_line_is_not_shown() {
+        for text in [
+            "http://u:s3cret@r.example.com/a",
+            "u:s3cret@r.example.com/a",
+            "u:s3c/s3cret@r/a@sha256:12",
+            "s3cret@r.example.com",
+            "{\"type\":\"use\",\"registry\":\"u:s3cret@r\",\"repository\":\"a\"}",
+        ] {
+            let error = names(text).unwrap_err();
+            assert!(!error.contains("s3c") && error.contains("***@r"), "{error}");
+        }
     }
 
     #[test]
@@ -108,6 +160,15 @@ nginx
             ("", "names no repository"),
             ("{\"type\":\"trailer\",\"complete\":true,\"records\":0}", "names no repository"),
             ("\nregistry.example.com/Team", "line 2: is neither a record nor a repository"),
+            ("registry.example.com", "line 1: registry.example.com is a registry and no repository in it"),
+            ("registry.example.com/", "is a registry and no repository"),
+            ("a/b\n127.0.0.1:5000", "line 2: 127.0.0.1:5000 is a registry and no repository"),
+            ("localhost:5000", "is a registry and no repository"),
+            ("[::1]:5000", "is a registry and no repository"),
+            (
+                "{\"type\":\"header\",\"tool\":\"k8s-images\",\"schema\":99}\n{\"type\":\"use\",\"registry\":\"r\",\"repository\":\"a\"}",
+                "line 1: was written in schema 99",
+            ),
             ("a/b\n{\"type\":\"use\"", "line 2: breaks off in the middle"),
             ("{\"type\":\"use\",\"registry\":\"r\"}", "line 1: is not the record"),
             ("{\"type\":\"use\",\"registry\":\"r/../x\",\"repository\":\"a\"}", "line 1: \"r/../x\" is not a registry"),

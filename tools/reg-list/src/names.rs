@@ -22,6 +22,8 @@ pub(crate) enum Name {
     NoCatalog(registry::Error),
     /// The registry's list holds names that no repository can have.
     Unlistable(Vec<String>),
+    /// Names that the registry's list may have left out, and of which it does not say whether they are repositories.
+    Withheld(Vec<(Repository, registry::Error)>),
     /// The catalog broke off: nothing comes after this.
     BrokeOff(registry::Error),
 }
@@ -86,6 +88,13 @@ async fn from_catalog(
             return;
         }
     }
+    let withheld = catalog.withheld().iter().filter(|(name, _)| {
+        filter.selects(name.as_str()) && (prefixes.is_empty() || prefixes.iter().any(|prefix| name.is_within(prefix.as_str())))
+    });
+    let withheld: Vec<_> = withheld.cloned().collect();
+    if !withheld.is_empty() {
+        let _ = sender.send(Name::Withheld(withheld)).await;
+    }
     if !catalog.dropped().is_empty() {
         let _ = sender.send(Name::Unlistable(catalog.dropped().to_vec())).await;
     }
@@ -93,5 +102,7 @@ async fn from_catalog(
 
 /// Whether an error says that there is no catalog, or none for this user, at a registry that works otherwise.
 fn is_no_catalog(error: &registry::Error) -> bool {
-    !error.is_unreachable() && (matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported())
+    !error.is_unreachable()
+        && !error.needs_other_credentials()
+        && (matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported())
 }

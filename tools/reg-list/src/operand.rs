@@ -1,16 +1,27 @@
 //! What the command line names: registries and prefixes, and to which registry user and password belong. Pure.
 
 use anyhow::{Context as _, bail};
-use common::reference::{Host, Repository};
+use common::reference::{DOCKER_HUB, Host, Repository};
 
 /// One registry to be listed: a section of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) host: Host,
-    /// An operand said `http://`.
-    pub(crate) plain_http: bool,
+    /// What an operand said to speak.
+    pub(crate) scheme: Scheme,
     /// What of it.
     pub(crate) part: Part,
+}
+
+/// What is to be spoken to a registry. Of two that differ the later counts here: TLS is given up by no slip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scheme {
+    /// Nothing was said.
+    Unsaid,
+    /// `http://`
+    Http,
+    /// `https://`
+    Https,
 }
 
 /// What of a registry is to be listed.
@@ -38,21 +49,33 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Operand {
     pub(crate) host: Host,
-    plain_http: bool,
+    scheme: Scheme,
     prefix: Option<Repository>,
 }
 
 impl Operand {
     /// Reads `REGISTRY[/PREFIX]`.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        let (plain_http, name) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-            (Some(name), _) => (true, name),
-            (None, Some(name)) => (false, name),
-            (None, None) => (false, text),
+        let (scheme, name) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(name), _) => (Scheme::Http, name),
+            (None, Some(name)) => (Scheme::Https, name),
+            (None, None) => (Scheme::Unsaid, text),
         };
+        if let Some((_, named)) = name.rsplit_once('@') {
+            // What stands before it may be a password, which is shown to nobody.
+            let named: String = named.chars().take(100).collect();
+            bail!(
+                "the operand that ends with {named:?} has an '@', and it is neither an image nor does it take a user: name the registry as \
+                 HOST or HOST/PREFIX, and set REG_USER and REG_PASSWORD"
+            );
+        }
         let (host, prefix) =
             name.trim_end_matches('/').split_once('/').map_or((name.trim_end_matches('/'), ""), |(host, prefix)| (host, prefix));
-        let host = host.parse()?;
+        let host: Host = host.parse()?;
+        // By Docker's rule a single component is in `library`, which is no prefix of its own there.
+        let library = format!("library/{prefix}");
+        let is_short = host.as_str() == DOCKER_HUB && !prefix.is_empty() && prefix != "library" && !prefix.contains('/');
+        let prefix = if is_short { library.as_str() } else { prefix };
         let prefix = if prefix.is_empty() {
             None
         } else {
@@ -63,7 +86,7 @@ impl Operand {
                     .with_context(|| format!("{text}: a prefix is whole path components, without a tag; for a pattern use --repository"))?,
             )
         };
-        Ok(Self { host, plain_http, prefix })
+        Ok(Self { host, scheme, prefix })
     }
 }
 
@@ -75,10 +98,10 @@ pub(crate) fn by_registry(operands: &[Operand]) -> Vec<Wanted> {
         match place.and_then(|place| wanted.get_mut(place)) {
             None => {
                 let part = operand.prefix.clone().map_or(Part::All, |prefix| Part::Below(vec![prefix]));
-                wanted.push(Wanted { host: operand.host.clone(), plain_http: operand.plain_http, part });
+                wanted.push(Wanted { host: operand.host.clone(), scheme: operand.scheme, part });
             }
             Some(wanted) => {
-                wanted.plain_http |= operand.plain_http;
+                wanted.scheme = wanted.scheme.max(operand.scheme);
                 match (&mut wanted.part, &operand.prefix) {
                     (Part::Below(prefixes), Some(prefix)) if prefixes.contains(prefix) => {}
                     (Part::Below(prefixes), Some(prefix)) => prefixes.push(prefix.clone()),
@@ -91,13 +114,13 @@ pub(crate) fn by_registry(operands: &[Operand]) -> Vec<Wanted> {
     wanted
 }
 
-/// The registry that user and password belong to: the one named as operand, else the one named by `--registry` or
-/// `REG_REGISTRY`. Where several are operands, only the latter can tell which.
+/// The registry that user and password belong to: the one named by `--registry` or `REG_REGISTRY`, for which they were set; else the
+/// only one named as operand.
 pub(crate) fn bound_host(operands: &[Operand], registry: Option<&Operand>, has_user: bool) -> anyhow::Result<Option<Host>> {
     let named = by_registry(operands);
     match (named.as_slice(), registry) {
-        ([only], _) => Ok(Some(only.host.clone())),
         (_, Some(registry)) => Ok(Some(registry.host.clone())),
+        ([only], None) => Ok(Some(only.host.clone())),
         ([], None) => Ok(None),
         (several, None) if has_user => {
             let hosts: Vec<&str> = several.iter().map(|wanted| wanted.host.as_str()).collect();
@@ -117,16 +140,21 @@ mod tests {
 
     #[test]
     fn operands_are_read_with_or_without_a_scheme() {
-        for (text, host, plain_http, prefix) in [
-            ("registry.example.com", "registry.example.com", false, None),
-            ("registry.example.com/", "registry.example.com", false, None),
-            ("https://Registry.example.com:443/team", "registry.example.com", false, Some("team")),
-            ("http://localhost:5000/team/app/", "localhost:5000", true, Some("team/app")),
-            ("registry-1.docker.io/library", "docker.io", false, Some("library")),
-            ("[::1]:5000/a", "[::1]:5000", false, Some("a")),
+        for (text, host, scheme, prefix) in [
+            ("registry.example.com", "registry.example.com", Scheme::Unsaid, None),
+            ("registry.example.com/", "registry.example.com", Scheme::Unsaid, None),
+            ("https://Registry.example.com:443/team", "registry.example.com", Scheme::Https, Some("team")),
+            ("http://localhost:5000/team/app/", "localhost:5000", Scheme::Http, Some("team/app")),
+            ("registry-1.docker.io/library", "docker.io", Scheme::Unsaid, Some("library")),
+            ("docker.io/nginx", "docker.io", Scheme::Unsaid, Some("library/nginx")),
+            ("docker.io/library/nginx", "docker.io", Scheme::Unsaid, Some("library/nginx")),
+            ("docker.io/bitnami/redis/", "docker.io", Scheme::Unsaid, Some("bitnami/redis")),
+            ("docker.io", "docker.io", Scheme::Unsaid, None),
+            ("quay.io/nginx", "quay.io", Scheme::Unsaid, Some("nginx")),
+            ("[::1]:5000/a", "[::1]:5000", Scheme::Unsaid, Some("a")),
         ] {
             let prefix = prefix.map(|prefix| prefix.parse().unwrap());
-            assert_eq!(Operand::parse(text).unwrap(), Operand { host: host.parse().unwrap(), plain_http, prefix }, "{text}");
+            assert_eq!(Operand::parse(text).unwrap(), Operand { host: host.parse().unwrap(), scheme, prefix }, "{text}");
         }
         for bad in [
             "",
@@ -144,11 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_an_operand_is_not_shown() {
+        for text in ["http://u:s3cret@r.example.com", "u:s3cret@r.example.com/a", "https://u:s3c/s3cret@r.example.com/a:1", "s3cret@r/A"] {
+            let error = format!("{:#}", Operand::parse(text).unwrap_err());
+            assert!(!error.contains("s3c") && error.contains("REG_PASSWORD"), "{error}");
+        }
+    }
+
+    #[test]
     fn each_registry_is_one_section() {
         let wanted =
-            by_registry(&operands(&["b.example.com/x", "a.example.com/y", "http://b.example.com/z", "b.example.com/x", "a.example.com"]));
-        let seen: Vec<_> = wanted.iter().map(|wanted| (wanted.host.as_str(), wanted.plain_http, wanted.part.prefixes())).collect();
-        assert_eq!(seen, [("b.example.com", true, vec!["x".to_owned(), "z".to_owned()]), ("a.example.com", false, vec![])]);
+            by_registry(&operands(&["b.example.com/x", "https://a.example.com/y", "http://b.example.com/z", "b.example.com/x", "http://a.example.com"]));
+        let seen: Vec<_> = wanted.iter().map(|wanted| (wanted.host.as_str(), wanted.scheme, wanted.part.prefixes())).collect();
+        assert_eq!(seen, [("b.example.com", Scheme::Http, vec!["x".to_owned(), "z".to_owned()]), ("a.example.com", Scheme::Https, vec![])]);
         assert_eq!(wanted[1].part, Part::All);
         assert_eq!(by_registry(&operands(&["a.example.com", "a.example.com/x"]))[0].part, Part::All);
     }
@@ -162,8 +198,8 @@ mod tests {
         assert_eq!(host(&["a.example.com/x", "a.example.com/y"], None).unwrap().as_deref(), Some("a.example.com"));
         assert_eq!(
             host(&["a.example.com"], Some(&other)).unwrap().as_deref(),
-            Some("a.example.com"),
-            "what is named as operand comes first"
+            Some("other.example.com"),
+            "a password that was set for one registry is given to no other"
         );
         assert_eq!(host(&[], Some(&other)).unwrap().as_deref(), Some("other.example.com"));
         assert_eq!(host(&["a.example.com", "b.example.com"], Some(&other)).unwrap().as_deref(), Some("other.example.com"));

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::names::{self, Name};
-use crate::operand::Wanted;
+use crate::operand::{Part, Wanted};
 use crate::read::{self, Found, Source};
 use crate::totals::Totals;
 
@@ -79,11 +79,22 @@ pub(crate) async fn list(
         what,
         totals: Totals::default(),
         catalog_error: None,
-        no_catalog: false,
+        no_catalog: None,
+        header: Some(header(context, time, wanted)),
+        refused: Vec::new(),
         said: 0,
     };
-    section.header(time, wanted)?;
+    // A catalog is an answer. Where there is none, the first answer is that about a repository.
+    if !matches!(wanted.part, Part::Named(_)) && !matches!(first, Some(Name::NoCatalog(_))) {
+        section.begin_section()?;
+    }
     section.repositories(source, first, names).await?;
+    if section.header.is_some()
+        && let Some(error) = section.refused.iter().find_map(|done| done.outcome.as_ref().err())
+    {
+        return Err(Failed::Registry(error.clone()));
+    }
+    section.begin_section()?;
     let status = section.trailer(&unmatched.borrow())?;
     Ok((status, section.totals))
 }
@@ -97,7 +108,11 @@ struct Section<'a> {
     /// Why the catalog was not read whole.
     catalog_error: Option<String>,
     /// The registry shows no catalog, so that prefixes are taken for the names of repositories.
-    no_catalog: bool,
+    no_catalog: Option<String>,
+    /// The header, while nothing but refusals came: a registry that answers nothing has no section.
+    header: Option<Header>,
+    /// Repositories that were refused before the header was written.
+    refused: Vec<Done>,
     said: u64,
 }
 
@@ -121,10 +136,29 @@ struct Done {
 type Tagged = (Repository, Result<TagList, registry::Error>);
 
 impl Section<'_> {
-    fn header(&mut self, time: DateTime<Utc>, wanted: &Wanted) -> io::Result<()> {
-        let scope = Scope { registry: Some(self.host.clone()), prefixes: Some(wanted.part.prefixes()), ..Scope::default() };
-        self.output.write(&Header::new(self.context.name(), self.context.version(), time).with_scope(scope))?;
-        self.output.flush()
+    /// Writes the header, if it was not written yet, and what was refused before it.
+    fn begin_section(&mut self) -> io::Result<()> {
+        let Some(header) = self.header.take() else { return Ok(()) };
+        self.output.write(&header)?;
+        self.output.flush()?;
+        for done in std::mem::take(&mut self.refused) {
+            self.write(done)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a repository, or keeps it while the registry answered nothing yet.
+    fn take(&mut self, done: Done) -> io::Result<()> {
+        match &done.outcome {
+            Err(error) if self.header.is_some() && (error.is_unreachable() || error.needs_other_credentials()) => {
+                self.refused.push(done);
+                Ok(())
+            }
+            _ => {
+                self.begin_section()?;
+                self.write(done)
+            }
+        }
     }
 
     /// Reads and writes all repositories. Every step that is under way is a task of its own, so that none stands still, and keeps its
@@ -164,7 +198,7 @@ impl Section<'_> {
                     reading.pop_front();
                     let done = done.map_err(io::Error::other)?;
                     let held = done.outcome.as_ref().map_or(0, |found| found.bytes);
-                    source.progress.suspend(|| self.write(done))?;
+                    source.progress.suspend(|| self.take(done))?;
                     source.turns.next(held);
                 }
                 list = finished(waiting), if is_tagging => {
@@ -192,7 +226,7 @@ impl Section<'_> {
                 }));
             }
             Name::NoCatalog(error) => {
-                self.no_catalog = true;
+                self.no_catalog = Some(error.to_string());
                 self.context.say(format_args!(
                     "{} shows no catalog ({error}): listed are the repositories of exactly the names given, and nothing below them",
                     self.host
@@ -202,6 +236,16 @@ impl Section<'_> {
                 self.context
                     .say(format_args!("{}: the catalog broke off, so repositories may be missing in this listing: {error}", self.host));
                 self.catalog_error = Some(error.to_string());
+            }
+            Name::Withheld(names) => {
+                if let Some((name, error)) = names.first() {
+                    self.context.say(format_args!(
+                        "{}/{name} (of {}): the catalog leaves out names like this one, and the registry does not say whether it is a \
+                         repository, so it is not listed: {error}",
+                        self.host,
+                        names.len()
+                    ));
+                }
             }
             Name::Unlistable(names) => {
                 let error =
@@ -221,8 +265,10 @@ impl Section<'_> {
                 done.dropped.len()
             ));
         }
-        if done.ghost && self.no_catalog {
-            self.say(format_args!("{name}: the registry knows no such repository"));
+        if let Some(error) = self.no_catalog.clone().filter(|_| done.ghost) {
+            self.say(format_args!("{name}: the registry knows no such repository, and shows no catalog of what lies below"));
+            // What lies below a prefix cannot be known: this is no empty registry.
+            self.catalog_error = Some(error);
         }
         let mut closing = Closing {
             registry: self.host.clone(),
@@ -308,6 +354,11 @@ impl Section<'_> {
         self.output.flush()?;
         Ok(if complete { Status::Done } else { Status::Partial })
     }
+}
+
+fn header(context: &Context, time: DateTime<Utc>, wanted: &Wanted) -> Header {
+    let scope = Scope { registry: Some(wanted.host.as_str().to_owned()), prefixes: Some(wanted.part.prefixes()), ..Scope::default() };
+    Header::new(context.name(), context.version(), time).with_scope(scope)
 }
 
 /// Reads the rest of a repository whose tags are known.

@@ -484,7 +484,7 @@ impl<'a> Decided<'a> {
             let named_by_use = |tag: &str| self.world.uses.iter().any(|used| used.record.tag.as_deref() == Some(tag));
             let goes = |tag: &str| {
                 self.policy().tags.selects(tag)
-                    && common::reference::subject_of_tag(tag).is_none()
+                    && !common::reference::is_referrer_tag(tag)
                     && !named_by_use(tag)
                     && self.world.kept.tag(tag).is_none()
             };

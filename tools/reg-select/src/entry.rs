@@ -115,7 +115,7 @@ impl Entry {
 
     /// The tags that are not the name of a subject.
     pub fn own_tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.iter().map(AsRef::as_ref).filter(|tag| common::reference::subject_of_tag(tag).is_none())
+        self.tags.iter().map(AsRef::as_ref).filter(|tag| !common::reference::is_referrer_tag(tag))
     }
 
     /// Whether it points at something, all of which is gone: then it is judged as if it had no tag.

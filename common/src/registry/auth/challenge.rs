@@ -4,8 +4,8 @@ use http_auth::{ChallengeRef, parser::ChallengeParser};
 use url::Url;
 
 /// How a registry wants to be authenticated to: what is remembered of its last 401.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::registry) enum Challenge {
     /// User name and password with each request.
     Basic,
     /// A token from a server.

@@ -13,14 +13,17 @@ use crate::reference::Host;
 /// Registries whose token server has another name: the registry's host, and the server's.
 const PAIRS: [(&str, &str); 2] = [("docker.io", "auth.docker.io"), ("registry.gitlab.com", "gitlab.com")];
 
-/// Domains below which strangers live beside each other.
-const SHARED: [&str; 12] = [
+/// Domains below which strangers live beside each other, and of which the public suffix list does not say so, or not of all below them:
+/// clouds whose customers have registries there, and governments.
+const SHARED: [&str; 14] = [
     "amazonaws.com",
     "azurecr.io",
+    "azurewebsites.net",
     "cloudfront.net",
     "github.io",
     "gitlab.io",
     "googleapis.com",
+    "gov.au",
     "herokuapp.com",
     "jfrog.io",
     "ngrok.io",
@@ -82,7 +85,8 @@ fn domain_of(host: &str, domain: &str) -> bool {
 }
 
 /// The domain that a host surely shares with nobody: all but its first label, and `None` where that may be a suffix under which
-/// anyone can have a name. Errs on the side of `None`, as the user can name a server that is refused.
+/// anyone can have a name (the public suffix list, private part and all). Errs on the side of `None`, as the user can name a server that
+/// is refused.
 fn domain(host: &str) -> Option<&str> {
     if host.parse::<IpAddr>().is_ok() || host.starts_with('[') {
         return None;
@@ -91,13 +95,8 @@ fn domain(host: &str) -> Option<&str> {
     if SHARED.iter().any(|shared| domain_of(parent, shared)) {
         return None;
     }
-    let labels: Vec<&str> = parent.split('.').collect();
-    match labels.as_slice() {
-        [] | [_] => None,
-        // `co.uk`, `com.au`, `ac.jp`, `gov.in`: short, below a country's domain.
-        [second, top] => (top.len() > 2 || second.len() > 3).then_some(parent),
-        _ => Some(parent),
-    }
+    // `None` for a suffix itself. A top-level domain that is on no list, as networks of their own have, counts as one.
+    psl::domain_str(parent).map(|_| parent)
 }
 
 #[cfg(test)]
@@ -146,6 +145,17 @@ mod tests {
             ("example.com", "https://evil.com/t", false),
             ("shop.co.uk", "https://evil.co.uk/t", false),
             ("registry.shop.co.uk", "https://auth.shop.co.uk/t", true),
+            ("mine.asso.fr", "https://evil.asso.fr/t", false),
+            ("registry.mine.asso.fr", "https://auth.mine.asso.fr/t", true),
+            ("mine.duckdns.org", "https://evil.duckdns.org/t", false),
+            ("registry.mine.duckdns.org", "https://evil.duckdns.org/t", false),
+            ("mine.fly.dev", "https://evil.fly.dev/t", false),
+            ("mine.onrender.com", "https://evil.onrender.com/t", false),
+            ("mine.azurewebsites.net", "https://evil.azurewebsites.net/t", false),
+            ("mine.nsw.gov.au", "https://evil.nsw.gov.au/t", false),
+            ("mine.k12.ca.us", "https://evil.k12.ca.us/t", false),
+            ("registry.corp", "https://evil.corp/t", false),
+            ("registry.shop.corp", "https://auth.shop.corp/t", true),
             ("mine.azurecr.io", "https://evil.azurecr.io/t", false),
             ("mine.azurecr.io", "https://mine.azurecr.io/t", true),
             ("1.dkr.ecr.eu-west-1.amazonaws.com", "https://2.dkr.ecr.eu-west-1.amazonaws.com/", false),

@@ -94,6 +94,62 @@ async fn no_credentials_and_wrong_ones_are_two_sentences() {
     assert!(error.to_string().contains("does not say by Basic or Bearer"), "{error}");
 }
 
+/// What repositories `m…` are answered, beside others that anyone may read.
+fn one_is_odd(challenge: impl Fn(&Request) -> String + Send + Sync + 'static) -> Server {
+    Server::start(move |request| match (request.path.starts_with("/v2/m"), request.path.starts_with("/token")) {
+        (true, _) => refuse(challenge(request)),
+        (_, true) if request.path.contains("repository%3Am") => reply(401, ""),
+        (_, true) => token(1),
+        _ => tags(),
+    })
+}
+
+#[tokio::test]
+async fn what_one_repository_asks_for_is_not_held_against_the_others() {
+    // A port that was free a moment ago, and on which nothing listens.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (challenge, needs_others) in [
+        ("Basic realm=x".to_owned(), true),
+        ("Bearer realm=\"ftp://x/\"".to_owned(), true),
+        (format!("Bearer realm=\"http://{dead}/token\""), false),
+        ("Bearer realm=\"http://HOST/token\",scope=\"repository:m:pull\"".to_owned(), true),
+    ] {
+        let asked = challenge.clone();
+        let server = one_is_odd(move |request| asked.replace("HOST", request.header("host").unwrap_or_default()));
+        for registry in [server.registry(), server.registry_of(USER, PASSWORD)] {
+            for name in ["a", "m", "b", "m2", "c"] {
+                let result = registry.tags(&repository(name)).await;
+                match result {
+                    Ok(_) => assert!(!name.starts_with('m'), "{name} {challenge}"),
+                    Err(error) => {
+                        assert!(name.starts_with('m'), "{name} {challenge}: {error}");
+                        assert!(!error.is_unreachable(), "{challenge}: {error}");
+                        assert!(error.needs_other_credentials() == needs_others || error.status() == Some(401), "{challenge}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_repositories_may_have_two_token_servers() {
+    let server = Server::start(|request| {
+        let host = request.header("host").unwrap_or_default();
+        let name = request.path.split('/').nth(2).unwrap_or_default();
+        let realm = request.path.split('?').next().and_then(|path| path.strip_prefix("/token/"));
+        match (realm, request.header("authorization")) {
+            (Some(realm), _) => reply(200, format!(r#"{{"token":"{realm}","expires_in":300}}"#)),
+            (None, Some(sent)) if sent == format!("Bearer {name}") => tags(),
+            _ => refuse(format!("Bearer realm=\"http://{host}/token/{name}\",service=\"reg\"{}", SCOPED.replace("NAME", name))),
+        }
+    });
+    let registry = server.registry();
+    for name in ["a", "b", "a", "b"] {
+        registry.tags(&repository(name)).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn credentials_of_one_registry_are_not_shown_to_another() {
     let server = Server::start(|_| refuse("Basic realm=x"));

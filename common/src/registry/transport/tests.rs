@@ -121,6 +121,26 @@ async fn a_redirect_to_another_host_is_given_nothing_that_it_should_not_see() {
 }
 
 #[tokio::test]
+async fn a_redirect_that_leads_nowhere_is_no_dead_registry() {
+    // A port that was free a moment ago, and on which nothing listens.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let location = format!("http://{dead}/x?sig=SECRET");
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/v2/a/tags/list" => tags(),
+        _ => reply(307, "").header("Location", location.clone()),
+    });
+    let registry = server.registry();
+    registry.tags(&repository("a")).await.unwrap();
+    let digest = crate::digest::Digest::of(b"content");
+    for requests in [7, 8] {
+        let error = registry.blob(&repository("a"), &digest, 100).await.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{dead}: connection refused")), "{error}");
+        assert!(!error.is_unreachable(), "{error}");
+        assert_eq!(server.requests().len(), requests, "the second time, one try is enough");
+    }
+}
+
+#[tokio::test]
 async fn redirects_end() {
     let server = Server::start(|request| reply(302, "").header("Location", request.path.clone()));
     let error = list(&server).await.unwrap_err();
@@ -209,6 +229,15 @@ async fn a_loopback_registry_that_turns_out_to_speak_tls_is_spoken_to_by_tls() {
     let registry = server.registry();
     assert!(registry.tags(&repository("a")).await.is_ok());
     assert_eq!(registry.tags(&repository("a")).await.unwrap_err().status(), Some(400));
+}
+
+#[tokio::test]
+async fn a_loopback_registry_that_is_to_speak_tls_is_asked_no_other_way() {
+    let server = Server::start(|_| tags());
+    let settings = Settings { tls_only: true, ..server.settings() };
+    let error = Registry::open(&server.host(), &settings).unwrap().tags(&repository("a")).await.unwrap_err();
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+    assert_eq!(server.requests().len(), 0);
 }
 
 #[tokio::test]

@@ -112,11 +112,30 @@ fn a_subject_named_twice_is_one_and_none_is_its_own() {
 }
 
 #[test]
+fn a_referrer_tag_names_a_sha512_subject_by_its_first_half() {
+    let hex = format!("{}{}", digest("half").hex(), digest("other half").hex());
+    let app: Digest = format!("sha512:{hex}").parse().unwrap();
+    let tag = |suffix: &str| format!("sha512-{}{suffix}", digest("half").hex());
+    let (sig, stranger) = (tag(".sig"), format!("sha512-{}", digest("nobody").hex()));
+    let mut repository = Repository::default().image("sig", &[&sig], &[], "").image("stranger", &[&stranger], &[], "");
+    assert!(repository.0.open_ends().is_empty());
+    let entry = Repository::default().image("app", &["v1"], &[], "").0.manifests.remove(&digest("app")).unwrap();
+    repository.0.manifests.insert(app.clone(), entry);
+    assert_eq!(repository.record("sig").subjects, [app]);
+    assert!(repository.record("stranger").subjects.is_empty());
+}
+
+#[test]
 fn an_index_is_as_old_as_its_newest_real_platform() {
     let repository = Repository::default()
         .index("nested", &["n"], &[("index", None), ("old", None)])
         .index("index", &["v1"], &[("old", Some("linux/amd64")), ("new", Some("linux/arm64")), ("attestation", Some("unknown/unknown"))])
         .index("undated", &["v2"], &[("epoch", Some("linux/amd64")), ("gone", Some("linux/arm64"))])
+        .index("mixed", &["v3"], &[("old", Some("linux/amd64")), ("epoch", Some("linux/arm64"))])
+        .index("partly", &["v4"], &[("old", Some("linux/amd64")), ("gone", Some("linux/arm64"))])
+        .index("attested", &["v5"], &[("old", Some("linux/amd64")), ("epoch", Some("unknown/unknown"))])
+        .index("around", &["v6"], &[("new", None), ("mixed", None)])
+        .index("unread", &["v7"], &[("old", None), ("unread child", None)])
         .image("old", &[], &[], "2025-01-01T00:00:00Z")
         .image("new", &[], &[], "2026-01-01T00:00:00Z")
         .image("attestation", &[], &[], "2026-06-01T00:00:00Z")
@@ -127,7 +146,20 @@ fn an_index_is_as_old_as_its_newest_real_platform() {
         let record = repository.record(name);
         assert_eq!((record.created, record.created_source.as_deref()), (newest, Some("children")), "{name}");
     }
-    assert_eq!(repository.record("undated").created, None);
+    let undated = repository.record("undated");
+    let reason = format!("children: {}: config: 1970-01-01T00:00:00Z is before 2013-03-20", digest("epoch").short());
+    assert_eq!((undated.created, undated.created_source), (None, Some(reason.clone())));
+    // A platform whose age is not known may be the newest: an old sister does not make the index old.
+    let mixed = repository.record("mixed");
+    assert_eq!((mixed.created, mixed.created_source), (None, Some(reason)));
+    for name in ["around", "unread"] {
+        let record = repository.record(name);
+        assert_eq!(record.created, None, "{name}");
+        assert!(record.created_source.unwrap().starts_with("children: sha256:"), "{name}");
+    }
+    for name in ["partly", "attested"] {
+        assert_eq!(repository.record(name).created, Some("2025-01-01T00:00:00Z".parse().unwrap()), "{name}");
+    }
     let epoch = repository.record("epoch");
     assert_eq!((epoch.created, epoch.created_source.as_deref()), (None, Some("config: 1970-01-01T00:00:00Z is before 2013-03-20")));
 }
