@@ -369,8 +369,18 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the output says.
     pub fn write_raw(&mut self, line: &str) -> io::Result<()> {
+        self.write_parts(&[line])
+    }
+
+    /// Writes a line that is a record already and comes in parts.
+    ///
+    /// # Errors
+    /// What the output says.
+    pub fn write_parts(&mut self, parts: &[&str]) -> io::Result<()> {
         let output = self.lines.get_mut();
-        output.write_all(line.as_bytes())?;
+        for part in parts {
+            output.write_all(part.as_bytes())?;
+        }
         output.write_all(b"\n")
     }
 

@@ -437,7 +437,7 @@ fn nesting_that_no_manifest_has_is_a_sentence() {
 }
 
 #[test]
-fn faults_cost_no_more_than_images() {
+fn twenty_thousand_faults_are_told_in_time_and_in_short() {
     let list = |image: &str| {
         let filler = "x".repeat(200);
         let item = |number: usize| {
@@ -447,17 +447,9 @@ fn faults_cost_no_more_than_images() {
         };
         format!("apiVersion: v1\nkind: List\nitems:\n{}", (0..20_000).map(item).collect::<String>())
     };
-    let timed = |text: String| {
-        let start = std::time::Instant::now();
-        let ran = tool().args(["-f", "-"]).stdin(text).run();
-        (ran, start.elapsed())
-    };
-    let (_, good) = timed(list("a:1"));
-    let (ran, bad) = timed(list("${X}"));
-    let ran = ran.status(1).stderr_has("and 19980 more");
+    // Counting the lines from the top for each of them took longer than the harness waits for any program.
+    let ran = tool().args(["-f", "-"]).stdin(list("${X}")).run().status(1).stderr_has("and 19980 more");
     assert!(ran.stderr().len() < 10_000, "{ran}");
-    // Counting the lines from the top for each of them took hundreds of times as long.
-    assert!(bad < good * 8, "{bad:?} against {good:?}");
 }
 
 #[test]

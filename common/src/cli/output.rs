@@ -90,6 +90,17 @@ impl Output {
         self.add_row(&value)
     }
 
+    /// Writes a line that is a record already and comes in parts, without putting them together first.
+    ///
+    /// # Errors
+    /// What standard output says.
+    pub fn write_parts(&mut self, parts: &[&str]) -> io::Result<()> {
+        match self.table {
+            None => self.writer.write_parts(parts).map_err(explain),
+            Some(_) => self.write_raw(&parts.concat()),
+        }
+    }
+
     /// Hands on what is buffered. A tool that streams calls it where a reader can use what came so far.
     ///
     /// # Errors

@@ -20,13 +20,8 @@ impl Decided<'_> {
             Action::Delete => rule.deletes(),
         };
         let mut reasons = Vec::new();
-        let mut told = HashSet::new();
         for rule in decision.rules.iter().filter(applies) {
-            for why in self.why(place, rule) {
-                if told.insert((rule, why.clone())) {
-                    reasons.push(Reason { rule: rule.name().to_owned(), why });
-                }
-            }
+            reasons.extend(self.why(place, rule).into_iter().map(|why| Reason { rule: rule.name().to_owned(), why }));
         }
         Verdict { action: decision.action, untag: decision.untag.iter().map(|tag| tag.to_string()).collect(), reasons }
     }
@@ -56,14 +51,9 @@ impl Decided<'_> {
             Rule::Filtered if edges.absent_above => "what it belongs to did not come: a filter dropped it".to_owned(),
             Rule::Filtered => "what is in use here did not come, so what was before it is not known: a filter dropped it".to_owned(),
             Rule::InUse | Rule::InUseOtherName => {
-                return self
-                    .holders
-                    .get(&place)
-                    .into_iter()
-                    .flatten()
-                    .filter(|(held_by, _)| *held_by == rule)
-                    .map(|(_, used)| self.use_in_words(place, used))
-                    .collect();
+                let mut told = HashSet::new();
+                let uses = self.holders.get(&place).into_iter().flatten().filter(|(held_by, _)| *held_by == rule);
+                return uses.map(|(_, used)| self.use_in_words(place, used)).filter(|words| told.insert(words.clone())).collect();
             }
             Rule::KeepList => {
                 let kept = self.world.kept;

@@ -138,7 +138,6 @@ impl Writer<'_> {
         if decided.verdicts.iter().any(|verdict| verdict.action != Action::Keep) {
             self.pass_uses_on(gathered, decided)?;
         }
-        let mut line_with_verdict = String::new();
         for (what, line) in gathered.raw_lines() {
             match what {
                 What::Manifest { place, fresh } => {
@@ -150,14 +149,13 @@ impl Writer<'_> {
                         Action::Delete => self.totals.deletes += 1,
                     }
                     *self.written += 1;
-                    let verdict = decided.verdict(place);
+                    let verdict = serde_json::to_string(&decided.verdict(place))?;
                     if fresh {
-                        with_key(line, "verdict", &verdict, &mut line_with_verdict)?;
+                        self.write_with_key(line, "verdict", &verdict)?;
                     } else {
                         let tags = serde_json::to_string(&gathered.entries[place].tags)?;
-                        line_with_verdict = rewritten(line, &[("tags", tags), ("verdict", serde_json::to_string(&verdict)?)])?;
+                        self.output.write_raw(&rewritten(line, &[("tags", tags), ("verdict", verdict)])?)?;
                     }
-                    self.output.write_raw(&line_with_verdict)?;
                 }
                 What::Tag if self.all => self.output.write_raw(line)?,
                 What::Tag | What::Repeated => {}
@@ -169,22 +167,26 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Adds a key at the end of a record, leaving all else as it was written.
+    fn write_with_key(&mut self, line: &str, key: &str, value: &str) -> anyhow::Result<()> {
+        Ok(self.output.write_parts(&[without_end(line)?, ",\"", key, "\":", value, "}"])?)
+    }
+
     /// The uses that name the repository by a digest that the listing does not know: an untagged index that runs is in no
     /// listing, and only the registry can say whose child it holds. reg-delete asks.
     fn pass_uses_on(&mut self, gathered: &Gathered, decided: &Decided<'_>) -> anyhow::Result<()> {
         let listed_as = ListedAs { registry: gathered.registry.clone(), repository: gathered.repository.clone() };
+        let listed_as = serde_json::to_string(&listed_as)?;
         let mut passed = HashSet::new();
-        let mut line = String::new();
         for entry in decided.world.uses.iter() {
             let unknown = entry.manifests().any(|digest| decided.graph.place(digest).is_none());
             if unknown && passed.insert(entry.line.as_str()) {
                 if entry.line.contains("\"listedAs\"") {
                     // It was passed on before, perhaps for another listing.
-                    line = rewritten(&entry.line, &[("listedAs", serde_json::to_string(&listed_as)?)])?;
+                    self.output.write_raw(&rewritten(&entry.line, &[("listedAs", listed_as.clone())])?)?;
                 } else {
-                    with_key(&entry.line, "listedAs", &listed_as, &mut line)?;
+                    self.write_with_key(&entry.line, "listedAs", &listed_as)?;
                 }
-                self.output.write_raw(&line)?;
                 self.totals.uses += 1;
             }
         }
@@ -192,15 +194,9 @@ impl Writer<'_> {
     }
 }
 
-/// Adds a key at the end of a record, leaving all else as it was written.
-fn with_key<T: serde::Serialize>(line: &str, key: &str, value: &T, into: &mut String) -> anyhow::Result<()> {
-    let open = line.trim_end().strip_suffix('}').context("a record that does not end with a brace")?;
-    let value = serde_json::to_string(value)?;
-    into.clear();
-    for part in [open.trim_end(), ",\"", key, "\":", &value, "}"] {
-        into.push_str(part);
-    }
-    Ok(())
+/// A record without the brace that ends it, so that a key can be added there.
+fn without_end(line: &str) -> anyhow::Result<&str> {
+    Ok(line.trim_end().strip_suffix('}').context("a record that does not end with a brace")?.trim_end())
 }
 
 /// A record that has some of these keys already: they are replaced, and what is not known stays to the letter.
@@ -245,11 +241,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_added_and_nothing_else_changes() {
-        let mut line = "what was before".to_owned();
-        with_key(r#"{"type":"x", "é":"\u00e9" } "#, "verdict", &1, &mut line).unwrap();
-        assert_eq!(line, r#"{"type":"x", "é":"\u00e9","verdict":1}"#);
-        assert!(with_key("[]", "verdict", &1, &mut line).is_err());
+    fn a_key_is_added_where_a_record_ends() {
+        assert_eq!(without_end(r#"{"type":"x", "é":"\u00e9" } "#).unwrap(), r#"{"type":"x", "é":"\u00e9""#);
+        assert!(without_end("[]").is_err());
     }
 
     #[test]
