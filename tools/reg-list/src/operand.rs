@@ -181,8 +181,13 @@ mod tests {
 
     #[test]
     fn each_registry_is_one_section() {
-        let wanted =
-            by_registry(&operands(&["b.example.com/x", "https://a.example.com/y", "http://b.example.com/z", "b.example.com/x", "http://a.example.com"]));
+        let wanted = by_registry(&operands(&[
+            "b.example.com/x",
+            "https://a.example.com/y",
+            "http://b.example.com/z",
+            "b.example.com/x",
+            "http://a.example.com",
+        ]));
         let seen: Vec<_> = wanted.iter().map(|wanted| (wanted.host.as_str(), wanted.scheme, wanted.part.prefixes())).collect();
         assert_eq!(seen, [("b.example.com", Scheme::Http, vec!["x".to_owned(), "z".to_owned()]), ("a.example.com", Scheme::Https, vec![])]);
         assert_eq!(wanted[1].part, Part::All);
