@@ -9,6 +9,8 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
+use super::secrets::{self, Secrets};
+
 /// How many characters of a server's own words are shown.
 const WORDS: usize = 300;
 
@@ -235,7 +237,7 @@ impl Error {
 
 impl Answered {
     /// Reads what the registry says in an answer's body.
-    pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
+    pub(super) fn read(status: StatusCode, body: &[u8], secrets: &Secrets) -> Self {
         #[derive(Deserialize)]
         struct Body {
             errors: Vec<Element>,
@@ -246,14 +248,20 @@ impl Answered {
             message: Option<serde_json::Value>,
         }
         let word = |value: Option<serde_json::Value>| match value {
-            Some(serde_json::Value::String(text)) => plain(&text),
+            // Codes decide what is done, so that a password like one must not hide it.
+            Some(serde_json::Value::String(text)) if is_code(&text) => text,
+            Some(serde_json::Value::String(text)) => plain(&secrets.blanked(&text)),
             Some(serde_json::Value::Null) | None => String::new(),
-            Some(other) => plain(&other.to_string()),
+            Some(other) => plain(&secrets.blanked(&other.to_string())),
         };
         let reported: Vec<Reported> = serde_json::from_slice::<Body>(body)
             .map(|body| body.errors.into_iter().take(10).map(|e| Reported { code: word(e.code), message: word(e.message) }).collect())
             .unwrap_or_default();
-        let text = if reported.is_empty() { Some(plain(&String::from_utf8_lossy(body))).filter(|text| !text.is_empty()) } else { None };
+        let text = if reported.is_empty() {
+            Some(plain(&secrets.blanked(&String::from_utf8_lossy(body)))).filter(|text| !text.is_empty())
+        } else {
+            None
+        };
         Self { status, reported, text }
     }
 
@@ -395,9 +403,14 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// A server's text as it may be shown: one line, no control characters, not endless.
+/// Whether a text looks like a code of a registry, such as `MANIFEST_UNKNOWN`.
+fn is_code(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+/// A server's text as it may be shown: one line, no control characters, not endless, and nothing that looks like credentials.
 pub(super) fn plain(text: &str) -> String {
-    let mut shown: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown = secrets::without_authorization(text);
     shown.retain(|character| !character.is_control() && !is_direction_mark(character));
     if shown.chars().count() > WORDS {
         shown = shown.chars().take(WORDS).chain(['…']).collect();
@@ -434,11 +447,11 @@ mod tests {
     #[test]
     fn what_a_server_says_is_made_harmless() {
         let body = b"{\"errors\":[{\"code\":\"DENIED\",\"message\":\"\\u001b[31mno\\u0007\\n\\u202eway\",\"detail\":[1]},{\"code\":7}]}";
-        let answered = Answered::read(StatusCode::FORBIDDEN, body);
+        let answered = Answered::read(StatusCode::FORBIDDEN, body, &Secrets::default());
         assert_eq!(answered.to_string(), "403 Forbidden, DENIED: [31mno way; 7");
-        let long = Answered::read(StatusCode::BAD_GATEWAY, "x".repeat(100_000).as_bytes());
+        let long = Answered::read(StatusCode::BAD_GATEWAY, "x".repeat(100_000).as_bytes(), &Secrets::default());
         assert!(long.to_string().len() < 400);
-        assert_eq!(Answered::read(StatusCode::NOT_FOUND, b"").to_string(), "404 Not Found");
+        assert_eq!(Answered::read(StatusCode::NOT_FOUND, b"", &Secrets::default()).to_string(), "404 Not Found");
     }
 
     #[test]
@@ -450,8 +463,9 @@ mod tests {
 
     #[test]
     fn a_missing_endpoint_is_not_a_missing_manifest() {
-        let error =
-            |status, body: &str| Error::new("x", Cause::Answer(Answered::read(StatusCode::from_u16(status).unwrap(), body.as_bytes())));
+        let error = |status, body: &str| {
+            Error::new("x", Cause::Answer(Answered::read(StatusCode::from_u16(status).unwrap(), body.as_bytes(), &Secrets::default())))
+        };
         let code = |code: &str| format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
         assert!(error(404, &code("MANIFEST_UNKNOWN")).is_manifest_unknown());
         assert!(!error(404, "404 page not found").is_manifest_unknown());

@@ -3,6 +3,8 @@
 //! All types are always asked for: a registry that may not answer with an index answers with a manifest out of it, and with that
 //! one's digest. What a manifest says is read elsewhere; here it is bytes.
 
+mod schema1;
+
 use reqwest::Method;
 use reqwest::header::{self, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -59,24 +61,14 @@ pub(super) async fn get(transport: &Transport, repository: &Repository, target: 
     let answer = transport.send(&ask(transport, Method::GET, repository, target)).await?.success()?;
     let said = said_digest(&answer);
     let media_type = media_type(&answer);
-    let digest = if media_type == SIGNED {
-        // Only the registry knows what it hashed.
-        let digest = said.clone().or_else(|| asked_digest(target));
-        digest.ok_or_else(|| {
-            answer.content_error("a signed schema 1 manifest without a Docker-Content-Digest header, so its digest is unknown")
-        })?
-    } else {
-        if let Some(said) = said.as_ref().filter(|said| !said.matches(&answer.body)) {
-            return Err(lie(&answer, said));
-        }
-        asked_digest(target).or_else(|| said.clone()).unwrap_or_else(|| Digest::of(&answer.body))
-    };
-    if let Some(asked) = asked_digest(target) {
-        let good = if media_type == SIGNED { said.is_none_or(|said| said == asked) } else { asked.matches(&answer.body) };
-        if !good {
-            return Err(lie(&answer, &asked));
-        }
+    // What was signed is what was hashed; bytes that are not signed, or that the registry hashed with their signatures, as they are.
+    let signed = schema1::payload(&answer.body);
+    let matches = |digest: &Digest| digest.matches(&answer.body) || signed.as_ref().is_some_and(|signed| digest.matches(signed));
+    let asked = asked_digest(target);
+    if let Some(lied) = [&said, &asked].into_iter().flatten().find(|digest| !matches(digest)) {
+        return Err(lie(&answer, lied));
     }
+    let digest = asked.or(said).unwrap_or_else(|| Digest::of(signed.as_deref().unwrap_or(&answer.body)));
     Ok(Manifest { digest, media_type, bytes: answer.body })
 }
 
@@ -207,14 +199,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn signed_schema_1_has_the_digest_that_the_registry_says() {
-        let digest = Digest::of(b"without signatures");
-        let answer = reply(200, r#"{"fsLayers":[],"signatures":[]}"#).header("Docker-Content-Digest", digest.to_string());
-        for target in [tag("1"), of_digest(&digest)] {
+    async fn signed_schema_1_is_verified_without_its_signatures() {
+        let (body, payload) = schema1::signed_example();
+        let digest = Digest::of(payload.as_bytes());
+        let plain = reply(200, body).header("Content-Type", SIGNED);
+        let answer = plain.clone().header("Docker-Content-Digest", digest.to_string());
+        for (answer, target) in [(&answer, tag("1")), (&answer, of_digest(&digest)), (&plain, tag("1")), (&plain, of_digest(&digest))] {
             assert_eq!(get(answer.clone(), &target).await.unwrap().digest, digest);
         }
         assert!(get(answer.clone(), &of_digest(&Digest::of(b"x"))).await.is_err());
-        assert!(get(reply(200, "x").header("Content-Type", SIGNED), &tag("1")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn to_be_called_signed_lets_no_bytes_through_that_do_not_match() {
+        let other = Digest::of(b"other");
+        for body in [BODY, r#"{"fsLayers":[],"signatures":[]}"#, r#"{"fsLayers":[],"signatures":[{"protected":"e30"}]}"#, "x"] {
+            let answer = reply(200, body).header("Content-Type", SIGNED);
+            let with = |digest: &Digest| answer.clone().header("Docker-Content-Digest", digest.to_string());
+            for (answer, target) in [(with(&other), tag("1")), (with(&other), of_digest(&other)), (answer.clone(), of_digest(&other))] {
+                let error = get(answer, &target).await.unwrap_err();
+                assert!(error.to_string().contains("does not match its digest"), "{body}: {error}");
+            }
+            let own = Digest::of(body.as_bytes());
+            assert_eq!(get(with(&own), &of_digest(&own)).await.unwrap().digest, own, "{body}");
+        }
     }
 
     #[tokio::test]

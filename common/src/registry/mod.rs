@@ -22,6 +22,7 @@ mod auth;
 mod credentials;
 mod page;
 mod retry;
+mod secrets;
 #[cfg(test)]
 mod testing;
 mod transport;

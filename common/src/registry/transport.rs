@@ -16,6 +16,7 @@ use url::Url;
 use super::auth::{Access, Auth, Rejections};
 use super::error::{Answered, Cause, Error, Trouble, redacted};
 use super::retry::{self, Decision, Outcome, Patience};
+use super::secrets::Secrets;
 use super::settings::{Settings, Timeouts};
 use crate::reference::{DOCKER_HUB, Host, Repository};
 
@@ -64,6 +65,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Whether a redirect led to another host, whose words are not the registry's.
     pub(super) foreign: bool,
+    /// What was sent to prove who is asking, and may be in what came back.
+    pub(super) secrets: Secrets,
 }
 
 impl Answer {
@@ -74,7 +77,7 @@ impl Answer {
 
     /// This answer as an error, whatever its status.
     pub(super) fn error(&self) -> Error {
-        let error = Error::of_request(&self.method, &self.url, Cause::Answer(Answered::read(self.status, &self.body)));
+        let error = Error::of_request(&self.method, &self.url, Cause::Answer(Answered::read(self.status, &self.body, &self.secrets)));
         match self.header(header::LOCATION).filter(|_| self.status.is_redirection()).and_then(|to| self.url.join(to).ok()) {
             Some(to) => error.with_hint(format!("it redirects to {}, which is not followed", to.host_str().unwrap_or("nowhere"))),
             None => error,
@@ -445,7 +448,15 @@ impl Transport {
                 }
             }
         }
-        Ok(Answer { method: method.clone(), url: url.clone(), status, headers: response.headers().clone(), body: bytes, foreign: false })
+        Ok(Answer {
+            method: method.clone(),
+            url: url.clone(),
+            status,
+            headers: response.headers().clone(),
+            body: bytes,
+            foreign: false,
+            secrets: Secrets::of(authorization, body),
+        })
     }
 
     /// The HTTP client for a URL, made when it is first needed.
@@ -514,7 +525,7 @@ fn outcome_of(outcome: &Result<Answer, (Url, Trouble)>) -> Outcome<'_> {
     match outcome {
         Ok(answer) => Outcome::Answer {
             status: answer.status.as_u16(),
-            temporary: !answer.status.is_success() && Answered::read(answer.status, &answer.body).is_temporary(),
+            temporary: !answer.status.is_success() && Answered::read(answer.status, &answer.body, &answer.secrets).is_temporary(),
             retry_after: answer.header(header::RETRY_AFTER).and_then(|value| retry::retry_after(value, chrono::Utc::now())),
         },
         Err((_, trouble)) => Outcome::Trouble(trouble),

@@ -43,7 +43,7 @@ pub async fn delete(registry: &Registry, repository: &Repository, target: &Targe
         return if error.is_manifest_unknown() { Ok(Deletion::Absent) } else { Err(error) };
     }
     // Distribution 3 says 202 before it finds that it could not take away all tags, and then says that too.
-    let said = Answered::read(answer.status, &answer.body);
+    let said = Answered::read(answer.status, &answer.body, &answer.secrets);
     if said.reported.is_empty() { Ok(Deletion::Accepted) } else { Err(Error::of_request(&answer.method, &answer.url, Cause::Answer(said))) }
 }
 

@@ -260,6 +260,21 @@ fn names_that_no_repository_can_have_are_said() {
 }
 
 #[test]
+fn a_name_that_the_catalog_may_have_left_out_is_said() {
+    let server = ScriptedServer::start();
+    let page = Response::json(200, json!({"repositories": ["zz/1"]})).header("Link", "</v2/_catalog?last=zz%2F1&n=1>; rel=\"next\"");
+    server.on("GET", "/v2/_catalog?n=1000", page);
+    server.on("GET", "/v2/_catalog?last=zz%2F1&n=1", Response::json(200, json!({"repositories": ["zzz"]})));
+    for name in ["zz/1", "zzz"] {
+        server.on("GET", &format!("/v2/{name}/tags/list"), Response::json(200, json!({"name": name, "tags": []})));
+    }
+    server.on("GET", "/v2/zz/tags/list", Response::error(403, "DENIED"));
+    let ran = Tool::new("reg-list").args([server.host(), "--count"]).run().succeeds();
+    assert_eq!(values(&ran, "repository", "repository"), ["zz/1", "zzz"]);
+    ran.stderr_has(&format!("{}/zz (of 1)", server.host())).stderr_has("DENIED");
+}
+
+#[test]
 fn all_pages_are_read_and_links_lead_nowhere_else() {
     let elsewhere = ScriptedServer::start();
     let server = ScriptedServer::start();

@@ -55,7 +55,9 @@ fn user_and_password_go_to_the_registry_that_was_named_and_to_no_other() {
     let credentials = |tool: Tool| tool.env("REG_USER", "alice").env("REG_PASSWORD", "open sesame");
     let ran =
         credentials(Tool::new("reg-list").args(["-", "--count"])).env("REG_REGISTRY", trusted.host()).stdin(lines.clone()).run().status(1);
-    assert_eq!(values(&ran, "repository", "complete"), ["true", "false"]);
+    assert_eq!(values(&ran, "repository", "complete"), ["true"]);
+    let ran = ran.stderr_has(&format!("{}: cannot be listed", stranger.host()));
+    assert_eq!(ran.records_of("header").len(), 1);
     let ran = credentials(Tool::new("reg-list").args([trusted.host(), stranger.host(), "--count"])).run().status(2);
     ran.stderr_has("say which with --registry").stdout_is_empty();
     credentials(Tool::new("reg-list").args(["-", "--count"])).stdin(lines).run().status(2).stderr_has("--registry").stdout_is_empty();
@@ -109,6 +111,53 @@ fn a_registry_that_cannot_be_asked_has_no_section() {
 }
 
 #[test]
+fn a_registry_on_standard_input_that_cannot_be_asked_has_no_section() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let input = |host: &str| format!("{host}/a\n{host}/b\n");
+    let ask = |host: &str| Tool::new("reg-list").args(["-", "--count"]).stdin(input(host));
+    for (host, expected) in [("registry.invalid", "unknown host"), (&port.to_string(), "connection refused")] {
+        ask(host).run().status(2).stderr_has(expected).stderr_has("cannot be listed").stdout_is_empty();
+    }
+    let registry = Registry::with().htpasswd("alice", "open sesame").start();
+    Image::new().layer("a").tag("v1").push(&registry, "b");
+    ask(registry.host()).run().status(2).stderr_has("needs credentials").stdout_is_empty();
+    let wrong = ask(registry.host()).args(["--registry", registry.host()]).env("REG_USER", "alice").env("REG_PASSWORD", "guess");
+    wrong.run().status(2).stderr_has("refused the credentials").stderr_lacks("guess").stdout_is_empty();
+
+    // One answer is enough for a section, in which what was refused before stands first.
+    let proxy = Proxy::before(&registry);
+    let challenge = Response::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"x\"");
+    let _ = proxy.always(|request| request.path() == "/v2/a/tags/list", challenge);
+    let auths = json!({"auths": {proxy.host(): {"username": "alice", "password": "open sesame"}}}).to_string();
+    let ran = ask(proxy.host()).home_file(".docker/config.json", &auths).run().status(1);
+    assert_eq!(values(&ran, "repository", "repository"), ["a", "b"]);
+    assert_eq!(values(&ran, "repository", "complete"), ["false", "true"]);
+}
+
+#[test]
+fn standard_input_in_a_later_schema_or_without_a_repository_is_refused() {
+    let registry = Registry::start();
+    let header = json!({"type": "header", "tool": "k8s-images", "version": "9", "schema": 99, "time": "2026-11-20T12:00:00Z"});
+    let input = format!("{header}\n{}\n", json!({"type": "use", "image": "x", "registry": registry.host(), "repository": "a"}));
+    Tool::new("reg-list").arg("-").stdin(input).run().status(2).stderr_has("schema 99").stdout_is_empty();
+    let input = format!("{}\n", registry.host());
+    Tool::new("reg-list").arg("-").stdin(input).run().status(2).stderr_has("is a registry and no repository").stdout_is_empty();
+}
+
+#[test]
+fn a_password_goes_only_where_reg_registry_says() {
+    let stranger = ScriptedServer::start();
+    let challenge = Response::error(401, "UNAUTHORIZED").header("WWW-Authenticate", "Basic realm=\"give\"");
+    let _ = stranger.fallback(challenge);
+    let tool = Tool::new("reg-list").arg(stranger.host()).env("REG_REGISTRY", "registry.example.com");
+    tool.env("REG_USER", "alice").env("REG_PASSWORD", "open sesame").run().status(2).stderr_has("needs credentials");
+    assert!(!stranger.requests().is_empty());
+    assert!(stranger.requests().iter().all(|request| request.header("authorization").is_none()));
+    let named = Tool::new("reg-list").arg(format!("http://alice:s3cret@{}", stranger.host())).run();
+    named.status(2).stderr_has("REG_PASSWORD").stderr_lacks("s3cret");
+}
+
+#[test]
 fn a_registry_without_a_catalog() {
     let registry = Registry::start();
     for repository in ["team/app", "team/app/below"] {
@@ -123,8 +172,11 @@ fn a_registry_without_a_catalog() {
         let ran = Tool::new("reg-list").arg(format!("{}/team/app", proxy.host())).run().succeeds().stderr_has("shows no catalog");
         assert_eq!(values(&ran, "repository", "repository"), ["team/app"], "{status}");
         assert_eq!(ran.records_of("manifest").len(), 1);
-        let ran = Tool::new("reg-list").arg(format!("{}/team", proxy.host())).run().succeeds();
+        let ran = Tool::new("reg-list").arg(format!("{}/team", proxy.host())).run().status(1);
         assert_eq!(ran.the("repository")["tagCount"], 0);
+        let trailer = ran.the("trailer");
+        assert_eq!(trailer["complete"], false, "what lies below is unknown, and must not look like nothing");
+        assert!(trailer["error"].as_str().unwrap().contains(&status.to_string()), "{trailer}");
         ran.stderr_has("/team: the registry knows no such repository");
         let ran = Tool::new("reg-list").arg("-").stdin(format!("{}/team/app/below\n", proxy.host())).run().succeeds();
         assert_eq!(values(&ran, "repository", "repository"), ["team/app/below"]);

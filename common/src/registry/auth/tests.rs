@@ -151,6 +151,29 @@ async fn two_repositories_may_have_two_token_servers() {
 }
 
 #[tokio::test]
+async fn what_a_server_sends_back_of_the_credentials_is_not_shown() {
+    let sent = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    for (status, echo) in [(403, "HEADER"), (403, PASSWORD), (400, "[SENT]"), (403, "you are called HEADER, PASSWORD and SENT")] {
+        let value = sent.clone();
+        let server = Server::start(move |request| match request.header("authorization") {
+            None => refuse("Basic realm=x"),
+            Some(header) => {
+                let echo = echo.replace("HEADER", header).replace("PASSWORD", PASSWORD).replace("SENT", &value);
+                reply(status, format!(r#"{{"errors":[{{"code":"DENIED","message":"{echo}"}}]}}"#))
+            }
+        });
+        let error = server.registry_of(USER, PASSWORD).tags(&repository("a")).await.unwrap_err().to_string();
+        assert!(error.contains("DENIED") && error.contains("***") && !error.contains(PASSWORD) && !error.contains(&sent), "{error}");
+    }
+    let server = token_registry(|_, number| token(number), |_, token| token == "none", SCOPED);
+    let text = server.registry_of(USER, PASSWORD).tags(&repository("a")).await.unwrap_err().to_string();
+    assert!(!text.contains("t1") && !text.contains(PASSWORD), "{text}");
+    let server = token_registry(|request, _| reply(400, request.header("authorization").unwrap_or("none")), |_, _| true, SCOPED);
+    let text = server.registry_of(USER, PASSWORD).tags(&repository("a")).await.unwrap_err().to_string();
+    assert!(text.contains("***") && !text.contains(&sent), "{text}");
+}
+
+#[tokio::test]
 async fn credentials_of_one_registry_are_not_shown_to_another() {
     let server = Server::start(|_| refuse("Basic realm=x"));
     let settings = Settings { bound_host: Some("registry.example.com".parse().unwrap()), ..server.settings_of(USER, PASSWORD) };
