@@ -29,8 +29,8 @@ impl InvalidName {
 fn without_user(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (&text[..scheme.len() + 3], rest));
     let is_digest = |rest: &str| ["sha256:", "sha512:"].iter().any(|algorithm| rest.starts_with(algorithm));
-    let end = rest.rmatch_indices('@').map(|(at, _)| at).find(|at| !is_digest(&rest[at + 1..]));
-    match end {
+    let mut ends = rest.match_indices('@').map(|(at, _)| at).filter(|at| !is_digest(&rest[at + 1..]));
+    match ends.next_back() {
         // `nginx@latest` is a mistake of another kind; nothing in it can be a password, or a host.
         Some(at) if scheme.is_empty() && !rest[..at].contains(':') && !rest[at..].contains(['.', ':', '/']) => text.to_owned(),
         Some(at) => format!("{scheme}***{}", &rest[at..]),

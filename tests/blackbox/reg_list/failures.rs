@@ -265,6 +265,7 @@ fn a_name_that_the_catalog_may_have_left_out_is_said() {
     let page = Response::json(200, json!({"repositories": ["zz/1"]})).header("Link", "</v2/_catalog?last=zz%2F1&n=1>; rel=\"next\"");
     server.on("GET", "/v2/_catalog?n=1000", page);
     server.on("GET", "/v2/_catalog?last=zz%2F1&n=1", Response::json(200, json!({"repositories": ["zzz"]})));
+    server.on("GET", "/v2/_catalog?n=1&last=zzz", Response::json(200, json!({"repositories": []})));
     for name in ["zz/1", "zzz"] {
         server.on("GET", &format!("/v2/{name}/tags/list"), Response::json(200, json!({"name": name, "tags": []})));
     }

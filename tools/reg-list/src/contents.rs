@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
-use common::manifest::{Created, ImageConfig, Kind, Manifest};
+use common::manifest::{Child, Created, ImageConfig, Kind, Manifest};
 use common::record;
 use common::reference::{Tag, cut_subject_of_tag};
 
@@ -147,7 +147,10 @@ impl Contents {
             let Some(entry) = self.manifests.get(digest) else { continue };
             let created = if entry.manifest.kind == Kind::Index {
                 let platforms = entry.manifest.children.iter().filter(|child| !child.is_attestation());
-                let there = platforms.filter(|child| !self.missing.contains(&child.digest));
+                let there = platforms.filter(|child| {
+                    let is_dated = dates.get(&child.digest).is_some_and(|created| created.time.is_some());
+                    !self.missing.contains(&child.digest) && (is_dated || self.may_be_platform(child))
+                });
                 let known = there.map(|child| match dates.get(&child.digest) {
                     Some(Created { time: Some(time), .. }) => Ok(*time),
                     Some(Created { time: None, source }) => Err(format!("{}: {source}", child.digest.short())),
@@ -161,6 +164,13 @@ impl Contents {
             dates.insert(digest, created);
         }
         dates
+    }
+
+    /// Whether a child of an index is one that runs somewhere, or an index of such: all but artifacts, such as charts, which have no date
+    /// and no platform.
+    fn may_be_platform(&self, child: &Child) -> bool {
+        let kind = self.manifests.get(&child.digest).map(|entry| entry.manifest.kind);
+        child.platform.is_some() || !matches!(kind, Some(Kind::Artifact | Kind::BuildCache | Kind::Unknown))
     }
 
     /// All manifests, each after its children. Without recursion: an index may lie in an index ten thousand deep.

@@ -135,6 +135,8 @@ fn an_index_is_as_old_as_its_newest_real_platform() {
         .index("partly", &["v4"], &[("old", Some("linux/amd64")), ("gone", Some("linux/arm64"))])
         .index("attested", &["v5"], &[("old", Some("linux/amd64")), ("epoch", Some("unknown/unknown"))])
         .index("around", &["v6"], &[("new", None), ("mixed", None)])
+        .index("with chart", &["v8"], &[("old", None), ("chart", None)])
+        .with("chart", &[], &json!({"config": {"mediaType": "text/chart", "digest": digest("c").to_string()}}), None)
         .index("unread", &["v7"], &[("old", None), ("unread child", None)])
         .image("old", &[], &[], "2025-01-01T00:00:00Z")
         .image("new", &[], &[], "2026-01-01T00:00:00Z")
@@ -157,7 +159,7 @@ fn an_index_is_as_old_as_its_newest_real_platform() {
         assert_eq!(record.created, None, "{name}");
         assert!(record.created_source.unwrap().starts_with("children: sha256:"), "{name}");
     }
-    for name in ["partly", "attested"] {
+    for name in ["partly", "attested", "with chart"] {
         assert_eq!(repository.record(name).created, Some("2025-01-01T00:00:00Z".parse().unwrap()), "{name}");
     }
     let epoch = repository.record("epoch");
