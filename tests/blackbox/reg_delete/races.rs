@@ -186,6 +186,39 @@ fn a_manifest_stays_while_a_parent_or_a_subject_of_it_is_there() {
 }
 
 #[test]
+fn a_child_of_which_only_the_index_says_so_stays_with_it() {
+    let registry = Registry::start();
+    let index = multi_arch(&registry, "team/app", "1");
+    let proxy = Proxy::before(&registry);
+    let digest = index.digest.clone();
+    proxy.always(move |request| deletes(request) && request.target.ends_with(&digest), Response::error(403, "DENIED"));
+    // The records of the children name no parent, as those of a plan of the children alone.
+    let plan = Plan::of(proxy.host()).deletes(&index).deletes(&index.children[0]).deletes(&index.children[1]);
+    let ran = carry_out(&plan).run().status(1);
+    assert_eq!(result(&ran, &index)["result"], "failed");
+    assert!(index.children.iter().all(|child| result(&ran, child)["result"] == "skipped"));
+    skopeo::pull(&registry, "team/app:1").unwrap();
+}
+
+#[test]
+fn a_list_of_tags_that_the_registry_itself_contradicts_fails_the_repository() {
+    let registry = Registry::start();
+    let old = image(&registry, "team/app", "1");
+    for answer in [
+        Response::error(404, "NAME_UNKNOWN"),
+        Response::json(200, json!({"name": "team/app", "tags": null})),
+        Response::json(200, json!({"name": "team/app", "tags": []})),
+        Response::json(200, json!({"name": "team/app", "tags": ["other"]})),
+    ] {
+        let proxy = Proxy::before(&registry);
+        proxy.always(tags_were_listed, answer);
+        let ran = carry_out(&Plan::of(proxy.host()).deletes(&old)).run().status(1).stderr_has("the registry's list of tags lacks 1");
+        assert_eq!(steps(&ran, &old), ["failed"]);
+        assert!(is_there(&registry, &old));
+    }
+}
+
+#[test]
 fn an_index_that_is_pushed_again_while_its_children_go_keeps_them() {
     let registry = Registry::start();
     let index = multi_arch(&registry, "team/app", "1");

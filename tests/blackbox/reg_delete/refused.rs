@@ -190,3 +190,38 @@ fn a_filter_says_what_it_wants() {
     assert!(help.stdout().contains("Examples:"), "{help}");
     Tool::new("reg-delete").args(["--generate", "man"]).run().succeeds().stdout_has("reg\\-delete");
 }
+
+#[test]
+fn a_plan_of_no_age_is_refused() {
+    let scene = Scene::new();
+    scene.refuses(scene.plan().trailer("/listings", json!([])).jsonl(), 3, "names no listing");
+}
+
+#[test]
+fn a_journal_is_not_appended_to_what_is_none() {
+    let scene = Scene::new();
+    let folder = tempfile::TempDir::new().unwrap();
+    let plan = folder.path().join("plan.jsonl");
+    std::fs::write(&plan, scene.plan().jsonl()).unwrap();
+    let at = folder.path().display();
+    shell(&format!("cd {at} && reg-delete --yes --journal plan.jsonl < plan.jsonl"))
+        .run()
+        .status(2)
+        .stderr_has("holds what reg-select wrote");
+    shell(&format!("cd {at} && reg-delete --yes --journal - < plan.jsonl")).run().status(2).stderr_has("leave --journal out");
+    assert_eq!(std::fs::read_to_string(&plan).unwrap(), scene.plan().jsonl());
+    assert!(is_there(&scene.registry, &scene.old));
+    // A folder that is not there is made.
+    shell(&format!("cd {at} && reg-delete --yes --journal jj/ < plan.jsonl && cat jj/*.jsonl | reg-delete --undo --yes > u"))
+        .run()
+        .succeeds();
+    assert!(is_there(&scene.registry, &scene.old));
+    // A second run onto the standard output of a first one is refused.
+    let lock = std::fs::File::create(folder.path().join("held.jsonl")).unwrap();
+    lock.lock().unwrap();
+    shell(&format!("cd {at} && reg-delete --yes < plan.jsonl >> held.jsonl"))
+        .run()
+        .status(2)
+        .stderr_has("another run is writing the journal");
+    assert!(is_there(&scene.registry, &scene.old));
+}

@@ -129,7 +129,7 @@ struct Repository<'a> {
 
 impl Repository<'_> {
     async fn delete(&self, place: usize, doomed: &Doomed) -> io::Result<Outcome> {
-        let (manifest, tags) = match self.ready(doomed).await {
+        let (manifest, tags) = match self.ready(place, doomed).await {
             Ok(ready) => ready,
             Err(outcome) => return Ok(outcome),
         };
@@ -155,7 +155,7 @@ impl Repository<'_> {
     }
 
     /// Asks for the last time whether a manifest may go, and for its bytes and the tags that go with it; or says why it does not go.
-    async fn ready(&self, doomed: &Doomed) -> Result<(Manifest, BTreeSet<Tag>), Outcome> {
+    async fn ready(&self, place: usize, doomed: &Doomed) -> Result<(Manifest, BTreeSet<Tag>), Outcome> {
         let failed = |error: Error| (DeletionResult::Failed, Some(error.to_string()));
         let target = Target::Digest(doomed.digest.clone());
         let manifest = match self.server.registry.manifest(&self.work.place.repository, &target).await {
@@ -169,12 +169,15 @@ impl Repository<'_> {
             let why = "it is a signed schema 1 manifest, whose digest leaves its signatures out: it could not be put back byte for byte";
             return Err((DeletionResult::Skipped, Some(why.to_owned())));
         }
-        // The plan names its subjects; its own bytes name one, and so may its tags.
+        // The plan names its subjects; its own bytes name one, and so may its tags. An index may name it of which its own record says
+        // nothing.
         let subject = Content::parse(&manifest.bytes, Some(&manifest.media_type)).ok().and_then(|content| content.subject);
         let by_tags: Vec<Digest> = doomed.tags.iter().filter_map(Tag::subject).collect();
+        let of_graph = self.graph.edges(place).above().filter_map(|above| self.work.deletes.get(above)).map(|above| &above.digest);
         let above: BTreeSet<&Digest> = doomed
             .parents
             .iter()
+            .chain(of_graph)
             .chain(&doomed.subjects)
             .chain(&subject)
             .chain(&by_tags)

@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) tags: BTreeSet<Tag>,
     /// Those that named it when it went.
     pub(crate) lost: BTreeSet<Tag>,
+    /// The line in which it last lost a tag: of all that lost one, the last had it.
+    pub(crate) lost_at: BTreeMap<Tag, u64>,
     /// The tags that were taken from it alone.
     pub(crate) untags: BTreeMap<Tag, Step>,
     pub(crate) media_type: Option<String>,
@@ -121,6 +123,9 @@ impl History {
         let tags: BTreeSet<Tag> =
             record.tags.iter().map(|tag| tag.parse()).collect::<Result<_, InvalidName>>().map_err(|error| invalid(line, &error))?;
         let entry = self.entry(place, &record.digest);
+        if record.result == DeletionResult::Started && record.action != DeletionAction::Restore {
+            entry.lost_at.extend(tags.iter().map(|tag| (tag.clone(), line.number())));
+        }
         if let Some(data) = record.data {
             (entry.data, entry.media_type) = (Some(data), record.media_type.clone());
         }
@@ -186,6 +191,7 @@ impl History {
                 begun: false,
                 tags: BTreeSet::new(),
                 lost: BTreeSet::new(),
+                lost_at: BTreeMap::new(),
                 untags: BTreeMap::new(),
                 media_type: None,
                 data: None,

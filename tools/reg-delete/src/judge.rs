@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     Uses { said: u64, came: u64 },
     #[error("the plan counts {said} verdicts to {action} and {came} came: a plan may be thinned, not added to; take it again")]
     Added { action: &'static str, said: u64, came: u64 },
+    #[error("the plan names no listing, so it is not known how old it is: take the plan again")]
+    Ageless,
     #[error(
         "the plan was decided without an inventory of what is in use: give one to reg-select with --in-use FILE, or accept that with --without-in-use"
     )]
@@ -91,6 +93,10 @@ fn is_whole(section: &Section) -> Result<(), Refusal> {
     let (totals, came) = (&section.totals, section.came);
     if !section.complete {
         return Err(Refusal::Incomplete);
+    }
+    // Where nothing goes there is nothing to be too old for.
+    if came.deletes + came.untags > 0 && totals.listings.is_empty() {
+        return Err(Refusal::Ageless);
     }
     if came.uses < totals.uses {
         return Err(Refusal::Uses { said: totals.uses, came: came.uses });
@@ -173,6 +179,11 @@ mod tests {
         assert_eq!(judged(vec![section()], &terms(), noon() - TimeDelta::minutes(5)), Ok(()));
         let thinned = but(|section| section.came = Came { deletes: 1, untags: 0, uses: 2 });
         assert_eq!(judged(vec![thinned], &terms(), noon()), Ok(()), "fewer verdicts only delete less");
+        let empty = but(|section| {
+            section.totals.listings.clear();
+            section.came = Came { deletes: 0, untags: 0, uses: 2 };
+        });
+        assert_eq!(judged(vec![empty], &terms(), noon()), Ok(()), "what deletes nothing may be of any age");
         let frozen = but(|section| section.totals.listings[0].complete = false);
         assert_eq!(judged(vec![frozen], &terms(), noon()), Ok(()), "a catalog that broke off freezes nothing that was listed");
     }
@@ -183,6 +194,15 @@ mod tests {
         for (name, bad, sentence) in [
             ("incomplete", but(|section| section.complete = false), "is not complete"),
             ("uses", but(|section| section.came.uses = 1), "counts 2 use records and only 1 came"),
+            ("no listing", but(|section| section.totals.listings.clear()), "names no listing"),
+            (
+                "no listing, untags alone",
+                but(|section| {
+                    section.totals.listings.clear();
+                    section.came.deletes = 0;
+                }),
+                "names no listing",
+            ),
             ("added", but(|section| section.came.deletes = 5), "counts 4 verdicts to delete and 5 came"),
             ("added", but(|section| section.came.untags = 2), "counts 1 verdicts to untag and 2 came"),
             ("blind", but(|section| section.inputs.clear()), "--without-in-use"),

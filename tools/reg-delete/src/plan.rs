@@ -219,6 +219,10 @@ impl Reading {
                         {
                             // Both plans must have seen a tag that is to go.
                             doomed.tags.retain(|tag| tags.contains(tag));
+                            // And what one of them saw above or below it is there, whether or not the other saw it.
+                            add_missing(&mut doomed.children, record.children);
+                            add_missing(&mut doomed.parents, record.parents);
+                            add_missing(&mut doomed.subjects, record.subjects);
                         }
                         keep_what_is_kept(work, before, false);
                     }
@@ -272,6 +276,15 @@ impl Reading {
             hold::spread(work, &graph);
         }
         self.plan
+    }
+}
+
+/// Adds the digests that are not among those known.
+fn add_missing(known: &mut Vec<Digest>, more: Vec<Digest>) {
+    for digest in more {
+        if !known.contains(&digest) {
+            known.push(digest);
+        }
     }
 }
 
@@ -409,5 +422,22 @@ mod tests {
         let work = both(&[manifest("a", &["1"], "delete")], &[delete]);
         assert_eq!(work.deletes.len(), 1);
         assert_eq!(work.deletes[0].tags.len(), 1, "only tags that both plans saw go");
+    }
+
+    #[test]
+    fn what_one_of_several_plans_saw_around_a_manifest_is_known() {
+        let bare = manifest("child", &[], "delete");
+        let mut full = bare.clone();
+        full["parents"] = json!([digest("index")]);
+        full["subjects"] = json!([digest("subject")]);
+        full["children"] = json!([digest("grandchild")]);
+        for plans in [[&bare, &full], [&full, &bare], [&full, &full]] {
+            let [first, second] = plans.map(Clone::clone);
+            let plan = read(&[header(), first, trailer(), header(), second, trailer()]).unwrap();
+            let doomed = &plan.works[0].deletes[0];
+            assert_eq!(doomed.parents, [digest("index")]);
+            assert_eq!(doomed.subjects, [digest("subject")]);
+            assert_eq!(doomed.children, [digest("grandchild")]);
+        }
     }
 }

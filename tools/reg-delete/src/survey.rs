@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use common::digest::Digest;
 use common::manifest::{Child, DOCKER_MANIFEST, DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED, Manifest, OCI_MANIFEST};
 use common::reference::{Tag, Target};
+use common::registry::tags::TagList;
 use common::registry::{Error, Head, Registry};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -40,6 +41,7 @@ pub(crate) async fn survey(registry: &Registry, work: &Work, asked: &[Asked], jo
     let surveyor = Surveyor { registry, place: &work.place, jobs };
     // A name in the list that can be no tag cannot be pulled by either, so it holds nothing.
     let list = registry.tags(&work.place.repository).await?;
+    surveyor.list_is_true(work, &list).await?;
     let tags: Vec<(Tag, Option<Head>)> = stream::iter(list.tags)
         .map(|tag| async move {
             let head = look(registry, &work.place, &Target::Tag(tag.clone()), list.ghost).await?;
@@ -96,6 +98,24 @@ struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
+    /// Asks for the tags of the plan that the list lacks. If one answers the list was cut or is made up, and what else it lacks may
+    /// hold what is to go. Gone is fine. Manifests that answer prove nothing: without tags they are in no list.
+    async fn list_is_true(&self, work: &Work, list: &TagList) -> anyhow::Result<()> {
+        let own = work.deletes.iter().flat_map(|doomed| &doomed.tags).chain(work.untags.iter().flat_map(|untag| &untag.tags));
+        let lacking: BTreeSet<&Tag> = own.filter(|tag| list.tags.binary_search(tag).is_err()).collect();
+        let mut answers = stream::iter(lacking)
+            .map(|tag| async move { (tag, look(self.registry, self.place, &Target::Tag(tag.clone()), list.ghost).await) })
+            .buffer_unordered(self.jobs);
+        while let Some((tag, answer)) = answers.next().await {
+            anyhow::ensure!(
+                answer?.is_none(),
+                "{}: the registry's list of tags lacks {tag}, which is there: what else it lacks is not known, so nothing is deleted; run it again",
+                self.place
+            );
+        }
+        Ok(())
+    }
+
     /// Holds the children of these, at any depth.
     async fn hold_children(&self, roots: Vec<Root>, held: &mut HashMap<Digest, String>) -> anyhow::Result<()> {
         let mut seen: HashSet<Digest> = HashSet::new();

@@ -102,7 +102,8 @@ pub(crate) struct Restoration {
 pub(crate) fn wanted(history: &History, wanted: &[Wanted]) -> (Vec<Restoration>, Vec<Wanted>) {
     let mut places: Vec<Place> = Vec::new();
     let mut by_place: HashMap<Place, Vec<Lost>> = HashMap::new();
-    for lost in history.entries.iter().filter_map(lost) {
+    let last = last_losers(history);
+    for lost in history.entries.iter().filter_map(|entry| lost(entry, &last)) {
         by_place
             .entry(lost.place.clone())
             .or_insert_with_key(|place| {
@@ -124,16 +125,34 @@ pub(crate) fn wanted(history: &History, wanted: &[Wanted]) -> (Vec<Restoration>,
     (restorations, unanswered)
 }
 
-fn lost(entry: &Entry) -> Option<Lost> {
-    let mut tags: BTreeSet<Tag> = entry
-        .untags
-        .iter()
-        .filter(|(_, step)| matches!(step, Step::Started | Step::Gone | Step::Failed))
-        .map(|(tag, _)| tag.clone())
-        .collect();
-    if entry.begun {
-        tags.extend(entry.lost.iter().cloned());
-    } else if tags.is_empty() {
+/// Which manifest had a tag at last, for each tag that manifests lost.
+type LastLosers<'a> = HashMap<(&'a Place, Tag), (u64, &'a Digest)>;
+
+/// A tag that was deleted, pushed anew and deleted again belongs to the manifest that lost it last, whichever was named first.
+fn last_losers(history: &History) -> LastLosers<'_> {
+    let mut last = LastLosers::new();
+    for entry in &history.entries {
+        for tag in lost_tags(entry) {
+            let line = entry.lost_at.get(&tag).copied().unwrap_or_default();
+            let loser = last.entry((&entry.place, tag)).or_insert((line, &entry.digest));
+            if loser.0 < line {
+                *loser = (line, &entry.digest);
+            }
+        }
+    }
+    last
+}
+
+fn lost_tags(entry: &Entry) -> BTreeSet<Tag> {
+    let taken = entry.untags.iter().filter(|(_, step)| matches!(step, Step::Started | Step::Gone | Step::Failed)).map(|(tag, _)| tag);
+    let with_it = entry.lost.iter().filter(|_| entry.begun);
+    taken.chain(with_it).cloned().collect()
+}
+
+fn lost(entry: &Entry, last: &LastLosers<'_>) -> Option<Lost> {
+    let mut tags = lost_tags(entry);
+    tags.retain(|tag| last.get(&(&entry.place, tag.clone())).is_none_or(|(_, digest)| **digest == entry.digest));
+    if !entry.begun && tags.is_empty() {
         return None;
     }
     Some(Lost {
@@ -328,6 +347,32 @@ mod tests {
             let (order, _, unanswered) = found(&journal, &[name, "team/app:2"]);
             assert_eq!((order, unanswered), (vec![Digest::of(&other)], vec![name.to_owned()]));
         }
+    }
+
+    #[test]
+    fn a_tag_that_several_lost_belongs_to_the_last() {
+        let (old, new) = (image("old", None), image("new", None));
+        let untagged =
+            deleted(&old, &["1"]).replace("\"action\":\"delete\"", "\"action\":\"untag\"").replace("\"deleted\"", "\"untagged\"");
+        let tags = |journal: &str| -> Vec<(Digest, Vec<String>)> {
+            let (restorations, _) = wanted(&History::read(journal.as_bytes()).unwrap(), &[]);
+            let lost = restorations.into_iter().flat_map(|restoration| restoration.manifests);
+            let mut tags: Vec<_> = lost.map(|lost| (lost.digest, lost.tags.iter().map(ToString::to_string).collect())).collect();
+            tags.sort();
+            tags
+        };
+        let sorted = |mut expected: Vec<(Digest, Vec<String>)>| {
+            expected.sort();
+            expected
+        };
+        let of = |bytes: &[u8], tags: &[&str]| (Digest::of(bytes), tags.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let (first, then) = (deleted(&old, &["1", "1.0"]), deleted(&new, &["1"]));
+        assert_eq!(tags(&format!("{first}{then}")), sorted(vec![of(&old, &["1.0"]), of(&new, &["1"])]));
+        assert_eq!(tags(&format!("{then}{first}")), sorted(vec![of(&old, &["1", "1.0"]), of(&new, &[])]));
+        assert_eq!(tags(&format!("{first}{then}{first}")), sorted(vec![of(&old, &["1", "1.0"]), of(&new, &[])]), "the last line counts");
+        assert_eq!(tags(&format!("{untagged}{then}")), [of(&new, &["1"])], "nothing else is lost of the other");
+        let (order, _, _) = found(&format!("{first}{then}"), &["team/app:1"]);
+        assert_eq!(order, [Digest::of(&new)], "a name means what it meant last");
     }
 
     #[test]
