@@ -25,6 +25,8 @@ pub(crate) struct History {
     pub(crate) uses: Vec<(Place, Use)>,
     /// The lines that were cut.
     pub(crate) torn: Vec<u64>,
+    /// Whether the lines are those of a dry run, which did nothing.
+    dry_run: bool,
     places: HashMap<(Place, Digest), usize>,
 }
 
@@ -45,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) media_type: Option<String>,
     /// Its bytes in base64.
     pub(crate) data: Option<String>,
+    /// The digest of its config, where a line says it.
+    pub(crate) config: Option<Digest>,
     pub(crate) parents: Vec<Digest>,
     pub(crate) subjects: Vec<Digest>,
     pub(crate) why: String,
@@ -67,9 +71,13 @@ pub(crate) enum Step {
     Failed,
 }
 
+/// What of a header is needed here: one that lacks the rest is a header all the same.
 #[derive(Deserialize)]
-struct Schema {
+#[serde(rename_all = "camelCase")]
+struct Begin {
     schema: u32,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 impl History {
@@ -99,7 +107,8 @@ impl History {
         }
         match line.kind()? {
             Kind::Header => {
-                let Schema { schema } = line.parse()?;
+                let Begin { schema, dry_run } = line.parse()?;
+                self.dry_run = dry_run;
                 if schema > SCHEMA { Err(line.error(Problem::Schema(schema))) } else { Ok(()) }
             }
             Kind::Manifest => Err(line.error(Problem::Json("holds a manifest: this is no journal, but a listing or a plan".to_owned()))),
@@ -112,7 +121,11 @@ impl History {
                 Ok(())
             }
             Kind::Deletion => self.deletion(line, line.parse()?),
-            Kind::Tag | Kind::Repository | Kind::Trailer | Kind::Other => Ok(()),
+            Kind::Trailer => {
+                self.dry_run = false;
+                Ok(())
+            }
+            Kind::Tag | Kind::Repository | Kind::Other => Ok(()),
         }
     }
 
@@ -120,6 +133,16 @@ impl History {
         let place = place(line, &record.registry, &record.repository)?;
         let tags: BTreeSet<Tag> =
             record.tags.iter().map(|tag| tag.parse()).collect::<Result<_, InvalidName>>().map_err(|error| invalid(line, &error))?;
+        if self.dry_run {
+            return Ok(());
+        }
+        if record.action == DeletionAction::Restore {
+            if record.result == DeletionResult::Restored {
+                self.restored(place, &record.digest, &tags);
+            }
+            return Ok(());
+        }
+        let waits = record.result == DeletionResult::Skipped && self.waits(&place, &record.digest);
         let entry = self.entry(place, &record.digest);
         if let Some(data) = record.data {
             (entry.data, entry.media_type) = (Some(data), record.media_type.clone());
@@ -127,25 +150,36 @@ impl History {
         if entry.media_type.is_none() {
             entry.media_type = record.media_type;
         }
+        entry.config = record.config.or(entry.config.take());
         let step = match record.result {
             DeletionResult::Planned => Step::Planned,
             DeletionResult::Started => Step::Started,
             DeletionResult::Deleted | DeletionResult::Untagged | DeletionResult::Absent => Step::Gone,
             DeletionResult::Failed => Step::Failed,
+            DeletionResult::Skipped if waits => Step::Planned,
             DeletionResult::Skipped | DeletionResult::Restored => Step::Nothing,
         };
         match record.action {
-            DeletionAction::Delete => {
-                if record.result == DeletionResult::Started {
-                    entry.lost.extend(tags.iter().cloned());
-                }
-                if matches!(record.result, DeletionResult::Planned | DeletionResult::Started) {
+            DeletionAction::Delete if step == Step::Planned && !waits => {
+                let goes_with_another = !(record.parents.is_empty() && record.subjects.is_empty());
+                // What names nothing above it was only shown, by a dry run whose header did not say so.
+                if goes_with_another {
                     entry.tags.extend(tags);
                     entry.why = record.why.unwrap_or_default();
                     entry.time = record.time;
-                }
-                if record.result == DeletionResult::Planned {
                     (entry.parents, entry.subjects) = (record.parents, record.subjects);
+                }
+                // It may be there again and go with another index; what was begun and has no good result is still to be finished.
+                if entry.step == Step::Nothing || (entry.step == Step::Gone && goes_with_another) {
+                    entry.step = Step::Planned;
+                }
+            }
+            DeletionAction::Delete => {
+                if record.result == DeletionResult::Started {
+                    entry.lost.extend(tags.iter().cloned());
+                    entry.tags.extend(tags);
+                    entry.why = record.why.unwrap_or_default();
+                    entry.time = record.time;
                 }
                 entry.begun |= matches!(record.result, DeletionResult::Started | DeletionResult::Deleted);
                 entry.step = step;
@@ -158,23 +192,55 @@ impl History {
                     entry.time = record.time;
                 }
                 for tag in tags {
-                    // That a tag is gone is this tool's doing only where it began to take it.
-                    let before = entry.untags.get(&tag).copied();
-                    if before.is_some() || step != Step::Gone || record.result == DeletionResult::Untagged {
+                    // That a tag is gone is this tool's doing only where it began to take it, and what it took stays taken though
+                    // a later run left the tag alone.
+                    let before = entry.untags.get(&tag).copied().unwrap_or(Step::Nothing);
+                    let counts = match record.result {
+                        DeletionResult::Started | DeletionResult::Untagged => true,
+                        DeletionResult::Failed | DeletionResult::Skipped => matches!(before, Step::Started | Step::Failed),
+                        _ => before != Step::Nothing,
+                    };
+                    if counts {
                         entry.untags.insert(tag, step);
                     }
                 }
             }
-            DeletionAction::Restore if record.result == DeletionResult::Restored => {
-                entry.step = Step::Nothing;
-                entry.begun = false;
-                entry.tags.clear();
-                entry.lost.clear();
-                entry.untags.retain(|tag, _| !tags.contains(tag));
-            }
             DeletionAction::Restore => {}
         }
         Ok(())
+    }
+
+    /// Whether one that is left alone waits for another: it was to go with an index or a subject that is not gone yet.
+    fn waits(&self, place: &Place, digest: &Digest) -> bool {
+        let entry_of = |digest: &Digest| self.index(place, digest).and_then(|index| self.entries.get(index));
+        entry_of(digest).is_some_and(|entry| {
+            let above = entry.parents.iter().chain(&entry.subjects).filter_map(entry_of);
+            entry.step != Step::Nothing && above.into_iter().any(|above| above.step != Step::Gone)
+        })
+    }
+
+    /// A manifest was put back with these tags, and what was to go with it is in a listing again: the next plan decides on that.
+    fn restored(&mut self, place: Place, digest: &Digest, tags: &BTreeSet<Tag>) {
+        let entry = self.entry(place.clone(), digest);
+        entry.step = Step::Nothing;
+        entry.begun = false;
+        entry.tags.clear();
+        (entry.parents, entry.subjects) = (Vec::new(), Vec::new());
+        entry.untags.retain(|tag, _| !tags.contains(tag));
+        // The manifest is there, and these tags do not name it: as if they had been taken alone.
+        entry.untags.extend(std::mem::take(&mut entry.lost).into_iter().filter(|tag| !tags.contains(tag)).map(|tag| (tag, Step::Gone)));
+        let mut open = vec![digest.clone()];
+        while let Some(above) = open.pop() {
+            for entry in self.entries.iter_mut().filter(|entry| entry.place == place && !entry.begun) {
+                let goes_with_it = entry.parents.contains(&above) || entry.subjects.contains(&above);
+                if goes_with_it && matches!(entry.step, Step::Planned | Step::Failed) {
+                    entry.step = Step::Nothing;
+                    entry.tags.clear();
+                    (entry.parents, entry.subjects) = (Vec::new(), Vec::new());
+                    open.push(entry.digest.clone());
+                }
+            }
+        }
     }
 
     fn entry(&mut self, place: Place, digest: &Digest) -> &mut Entry {
@@ -189,6 +255,7 @@ impl History {
                 untags: BTreeMap::new(),
                 media_type: None,
                 data: None,
+                config: None,
                 parents: Vec::new(),
                 subjects: Vec::new(),
                 why: String::new(),
@@ -276,6 +343,63 @@ mod tests {
         assert_eq!((entry.step, entry.begun, entry.tags.len()), (Step::Nothing, false, 0));
         let entry = of(&[line("a", "delete", "started", &["1"]), line("a", "restore", "failed", &["1"])]);
         assert!(entry.begun, "and what could not be put back can be tried again");
+    }
+
+    #[test]
+    fn a_tag_that_was_not_put_back_stays_lost() {
+        let tags = ["1", "2"];
+        let entry = of(&[
+            line("a", "delete", "started", &tags),
+            line("a", "delete", "deleted", &tags),
+            line("a", "restore", "started", &["1"]),
+            line("a", "restore", "restored", &["1"]),
+            line("a", "restore", "skipped", &["2"]),
+        ]);
+        assert_eq!((entry.begun, entry.untags.into_iter().collect::<Vec<_>>()), (false, vec![("2".parse().unwrap(), Step::Gone)]));
+    }
+
+    #[test]
+    fn a_tag_that_no_request_was_sent_for_is_not_lost() {
+        for (results, expected) in [
+            (vec!["failed"], None),
+            (vec!["skipped", "failed"], None),
+            (vec!["skipped", "absent"], None),
+            (vec!["started", "failed"], Some(Step::Failed)),
+            (vec!["started", "untagged", "failed"], Some(Step::Gone)),
+            (vec!["started", "untagged", "skipped"], Some(Step::Gone)),
+            (vec!["started", "absent"], Some(Step::Gone)),
+            (vec!["started", "skipped"], Some(Step::Nothing)),
+        ] {
+            let lines: Vec<Value> = results.iter().map(|result| line("a", "untag", result, &["1"])).collect();
+            assert_eq!(of(&lines).untags.values().next().copied(), expected, "{results:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_dry_run_shows_changes_nothing() {
+        let above = json!([digest("index")]);
+        let mut planned = line("a", "delete", "planned", &["1"]);
+        planned["parents"] = above.clone();
+        let shown = [line("a", "delete", "planned", &["1", "2"]), line("a", "delete", "skipped", &[]), line("a", "delete", "failed", &[])];
+        let header = json!({"type":"header","tool":"reg-delete","version":"1","schema":1,"time":"2026-11-20T12:00:00Z","dryRun":true});
+        for (name, before) in [
+            ("planned", vec![planned.clone()]),
+            ("started", vec![planned.clone(), line("a", "delete", "started", &["1"])]),
+            ("failed", vec![planned.clone(), line("a", "delete", "started", &["1"]), line("a", "delete", "failed", &["1"])]),
+            ("deleted", vec![planned.clone(), line("a", "delete", "started", &["1"]), line("a", "delete", "deleted", &["1"])]),
+        ] {
+            let expected = of(&before);
+            let trailer = json!({"type":"trailer","complete":true,"records":3});
+            let dry: Vec<Value> = before.iter().chain([&header]).chain(&shown).chain([&trailer]).cloned().collect();
+            // A line of an earlier version's dry run, whose header does not say so.
+            let unsaid: Vec<Value> = before.iter().chain(&shown[..1]).cloned().collect();
+            for lines in [dry, unsaid] {
+                let entry = of(&lines);
+                assert_eq!((entry.step, &entry.tags, &entry.parents), (expected.step, &expected.tags, &expected.parents), "{name}");
+            }
+        }
+        let trailer = json!({"type":"trailer","complete":true,"records":0});
+        assert!(of(&[header, trailer, line("a", "delete", "started", &["1"])]).begun, "what follows a dry run counts");
     }
 
     #[test]

@@ -141,6 +141,60 @@ mod tests {
     }
 
     #[test]
+    fn what_was_to_go_with_an_index_that_was_put_back_is_left_to_the_next_plan() {
+        let index = digest("index");
+        let restored = json!({"type":"deletion","registry":"registry.example.com","repository":"team/app","digest":index,"action":"restore","result":"restored","tags":[]});
+        let journal = [
+            line("child", "planned", &["index"], "11:00"),
+            line("grandchild", "planned", &["child"], "11:00"),
+            line("failed", "planned", &["index"], "11:00"),
+            line("failed", "failed", &["index"], "11:00"),
+            line("begun", "planned", &["index"], "11:00"),
+            line("below", "planned", &["begun"], "11:00"),
+            line("begun", "started", &[], "11:00"),
+            line("index", "started", &[], "11:00"),
+            line("index", "deleted", &[], "11:00"),
+            restored,
+            // Another plan takes the index, and not what went with it before.
+            line("index", "started", &[], "12:00"),
+            line("index", "deleted", &[], "12:00"),
+        ];
+        assert_eq!(left(&journal).0, [digest("begun"), digest("below")]);
+    }
+
+    #[test]
+    fn what_was_left_alone_because_its_index_was_still_there_waits_for_it() {
+        let mut journal = vec![
+            line("child", "planned", &["index"], "11:00"),
+            line("grandchild", "planned", &["child"], "11:00"),
+            line("index", "started", &[], "11:00"),
+            line("index", "failed", &[], "11:00"),
+            line("child", "skipped", &[], "11:00"),
+            line("grandchild", "skipped", &[], "11:00"),
+        ];
+        assert_eq!(left(&journal).0, [digest("index"), digest("child"), digest("grandchild")]);
+        journal.extend([line("index", "started", &[], "12:00"), line("index", "deleted", &[], "12:00")]);
+        assert_eq!(left(&journal).0, [digest("child"), digest("grandchild")]);
+        journal.push(line("child", "skipped", &[], "12:00"));
+        assert_eq!(left(&journal).0, [], "its index is gone, so it was left alone for its own sake, and what it names with it");
+    }
+
+    #[test]
+    fn what_goes_again_with_another_index_is_left_again() {
+        let journal = [
+            line("child", "planned", &["index"], "11:00"),
+            line("index", "started", &[], "11:00"),
+            line("index", "deleted", &[], "11:00"),
+            line("child", "started", &[], "11:00"),
+            line("child", "deleted", &[], "11:00"),
+            line("child", "planned", &["other"], "12:00"),
+            line("other", "started", &[], "12:00"),
+            line("other", "deleted", &[], "12:00"),
+        ];
+        assert_eq!(left(&journal).0, [digest("child")]);
+    }
+
+    #[test]
     fn what_was_only_shown_or_stands_in_a_listing_still_is_not() {
         assert!(left(&[line("child", "planned", &["index"], "11:00"), line("index", "planned", &[], "11:00")]).0.is_empty());
         assert!(left(&[line("a", "failed", &[], "11:00")]).0.is_empty(), "the next plan takes it");
