@@ -9,11 +9,13 @@ use std::io::BufRead;
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
+use common::inventory::InvalidAlias;
 use common::jsonl::{self, Line, Problem, Reader};
-use common::record::{Deletion, DeletionAction, DeletionResult, Kind, SCHEMA, Use};
+use common::record::{Deletion, DeletionAction, DeletionResult, Kind, Policy, SCHEMA, Use};
 use common::reference::{InvalidName, Tag};
 use serde::Deserialize;
 
+use crate::origin::Origin;
 use crate::work::Place;
 
 /// What journals say, read to their end.
@@ -25,6 +27,10 @@ pub(crate) struct History {
     pub(crate) uses: Vec<(Place, Use)>,
     /// The lines that were cut.
     pub(crate) torn: Vec<u64>,
+    /// What the headers of runs remember of their plans.
+    pub(crate) origins: Vec<Origin>,
+    /// The run to which the lines belong, where its header came.
+    run: Option<usize>,
     /// Whether the lines are those of a dry run, which did nothing.
     dry_run: bool,
     places: HashMap<(Place, Digest), usize>,
@@ -54,6 +60,8 @@ pub(crate) struct Entry {
     pub(crate) why: String,
     /// When it was last announced.
     pub(crate) time: Option<DateTime<Utc>>,
+    /// Which of the origins it was last announced for.
+    pub(crate) origin: Option<usize>,
 }
 
 /// How far a deletion came.
@@ -78,6 +86,10 @@ struct Begin {
     schema: u32,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    policy: Option<Policy>,
+    #[serde(default)]
+    plan_time: Option<DateTime<Utc>>,
 }
 
 impl History {
@@ -107,9 +119,28 @@ impl History {
         }
         match line.kind()? {
             Kind::Header => {
-                let Begin { schema, dry_run } = line.parse()?;
+                let Begin { schema, dry_run, policy, plan_time } = line.parse()?;
+                if schema > SCHEMA {
+                    return Err(line.error(Problem::Schema(schema)));
+                }
+                let policy = policy.unwrap_or_default();
+                let wrong = |error: &dyn std::fmt::Display| line.error(Problem::Json(format!("names what cannot be: {error}")));
+                let aliases = policy
+                    .alias
+                    .iter()
+                    .map(|alias| alias.parse())
+                    .collect::<Result<_, _>>()
+                    .map_err(|error: InvalidAlias| wrong(&error))?;
+                let strangers = policy
+                    .not_alias
+                    .iter()
+                    .map(|host| host.parse())
+                    .collect::<Result<_, _>>()
+                    .map_err(|error: InvalidName| wrong(&error))?;
                 self.dry_run = dry_run;
-                if schema > SCHEMA { Err(line.error(Problem::Schema(schema))) } else { Ok(()) }
+                self.run = Some(self.origins.len());
+                self.origins.push(Origin { aliases, strangers, plan_time });
+                Ok(())
             }
             Kind::Manifest => Err(line.error(Problem::Json("holds a manifest: this is no journal, but a listing or a plan".to_owned()))),
             Kind::Use => {
@@ -123,6 +154,7 @@ impl History {
             Kind::Deletion => self.deletion(line, line.parse()?),
             Kind::Trailer => {
                 self.dry_run = false;
+                self.run = None;
                 Ok(())
             }
             Kind::Tag | Kind::Repository | Kind::Other => Ok(()),
@@ -142,6 +174,7 @@ impl History {
             }
             return Ok(());
         }
+        let run = self.run;
         let waits = record.result == DeletionResult::Skipped && self.waits(&place, &record.digest);
         let entry = self.entry(place, &record.digest);
         if let Some(data) = record.data {
@@ -166,7 +199,7 @@ impl History {
                 if goes_with_another {
                     entry.tags.extend(tags);
                     entry.why = record.why.unwrap_or_default();
-                    entry.time = record.time;
+                    (entry.time, entry.origin) = (record.time, run);
                     (entry.parents, entry.subjects) = (record.parents, record.subjects);
                 }
                 // It may be there again and go with another index; what was begun and has no good result is still to be finished.
@@ -179,7 +212,7 @@ impl History {
                     entry.lost.extend(tags.iter().cloned());
                     entry.tags.extend(tags);
                     entry.why = record.why.unwrap_or_default();
-                    entry.time = record.time;
+                    (entry.time, entry.origin) = (record.time, run);
                 }
                 entry.begun |= matches!(record.result, DeletionResult::Started | DeletionResult::Deleted);
                 entry.step = step;
@@ -189,7 +222,7 @@ impl History {
             DeletionAction::Untag => {
                 if record.result == DeletionResult::Started {
                     entry.why = record.why.unwrap_or_default();
-                    entry.time = record.time;
+                    (entry.time, entry.origin) = (record.time, run);
                 }
                 for tag in tags {
                     // That a tag is gone is this tool's doing only where it began to take it, and what it took stays taken though
@@ -260,6 +293,7 @@ impl History {
                 subjects: Vec::new(),
                 why: String::new(),
                 time: None,
+                origin: None,
             });
             self.entries.len() - 1
         });

@@ -91,9 +91,9 @@ impl Journal {
     ///
     /// # Errors
     /// A file that cannot be opened or written.
-    pub(crate) fn open(journal: Option<&Path>, format: Option<Format>, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Self> {
+    pub(crate) fn open(journal: Option<&Path>, format: Option<Format>, context: &Context, header: &Header) -> anyhow::Result<Self> {
         let (sink, results) = match journal {
-            Some(path) => (Sink::file(path, now)?, Some(context.output())),
+            Some(path) => (Sink::file(path, header.time)?, Some(context.output())),
             None => {
                 let file = stdout_file().ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
                 (Sink::Stdout { output: context.output(), file }, None)
@@ -101,13 +101,12 @@ impl Journal {
         };
         let live = format.map_or_else(|| !io::stdout().is_terminal(), |format| format == Format::Jsonl);
         let mut journal = Self { sink, results, live, records: 0, repeated: 0 };
-        let header = Header::new(context.name(), context.version(), now);
         // A run begins with a line feed: where the last run's last line was cut, it stays a line of its own.
         journal.sink.write_raw("")?;
-        journal.sink.write(&header)?;
+        journal.sink.write(header)?;
         journal.sink.flush()?;
         if let Some(results) = &mut journal.results {
-            results.write(&header)?;
+            results.write(header)?;
             results.flush()?;
         }
         Ok(journal)
