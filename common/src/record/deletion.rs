@@ -48,6 +48,9 @@ pub struct Deletion {
     /// Of a `planned` line of a dependent: the manifests that it is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<Digest>,
+    /// The digest of its config, where it is known, by which an inventory may know the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Digest>,
     /// Its bytes in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,

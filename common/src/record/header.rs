@@ -12,7 +12,8 @@ pub const SCHEMA: u32 = 1;
 /// `time` is the moment before the first question was asked, so that nothing that happened later can be thought to be in it.
 /// An inventory's scope names its sources and whether it is `partial`; a listing's scope names the registry and the prefixes
 /// asked for. A plan (the output of `reg-select`) has no scope of its own: `policy` says by which rules it was decided, `now`
-/// at which moment, and `inputs` from which inventories.
+/// at which moment, and `inputs` from which inventories. A journal passes on what its resumption needs of the plan: the names in
+/// `policy`, and `planTime`; a dry run says that it is one by `dryRun`.
 ///
 /// ```json
 /// {"type":"header","tool":"k8s-images","version":"0.1.0","schema":1,"time":"2026-11-20T12:00:00Z",
@@ -53,6 +54,12 @@ pub struct Header {
     /// Of a plan: the sections of the inventories that it saw; empty where it saw none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<Input>>,
+    /// Of a journal: when the oldest listing or inventory was taken that led to it, however often it was resumed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_time: Option<DateTime<Utc>>,
+    /// Whether the section only shows what would be done.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dry_run: bool,
 }
 
 impl Header {
@@ -68,6 +75,8 @@ impl Header {
             policy: None,
             now: None,
             inputs: None,
+            plan_time: None,
+            dry_run: false,
         }
     }
 

@@ -193,3 +193,88 @@ fn a_fresh_inventory_holds_when_it_is_resumed() {
     assert!(scene.all().iter().all(|pushed| result(&ran, pushed)["result"] == "skipped"));
     assert!(is_there(&scene.registry, child));
 }
+
+/// A journal up to the line that says that the index is gone, as a kill leaves it; the children are there.
+fn cut(scene: &Scene, journal: &str) -> String {
+    let deleted = journal.find("\"deleted\"").and_then(|result| journal[result..].find('\n').map(|end| result + end + 1));
+    for child in &scene.index.children {
+        scene.registry.client().put_manifest("team/app", &child.digest, &child.media_type, &child.bytes);
+    }
+    journal[..deleted.unwrap()].to_owned()
+}
+
+#[test]
+fn an_index_that_is_gone_and_in_use_holds_its_children_when_it_is_resumed() {
+    let scene = Scene::new();
+    let host = scene.proxy.host();
+    let journal = carry_out(&scene.plan()).run().succeeds().stdout();
+    let journal = cut(&scene, &journal);
+    let [child, sibling] = [&scene.index.children[0], &scene.index.children[1]];
+    let config: Value = serde_json::from_slice(&child.bytes).unwrap();
+    let config = config["config"]["digest"].as_str().unwrap();
+    let unused = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    for (name, tag, running) in
+        [("tag", "v1", unused), ("running digest", "x", scene.index.digest.as_str()), ("child", "x", child.digest.as_str())]
+    {
+        let fresh = Inventory::of("prod").runs(host, "team/app", tag, running).uses_ten_others().write();
+        let ran = resume(journal.clone()).arg("--in-use").arg(fresh.path()).run().succeeds();
+        assert!(is_there(&scene.registry, child) && is_there(&scene.registry, sibling), "{name}\n{ran}");
+    }
+    // The image is known by its config alone.
+    let fresh = Inventory::of("prod").runs(host, "team/app", "x", config).uses_ten_others().write();
+    let text = std::fs::read_to_string(fresh.path()).unwrap();
+    let mut records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let used = records.iter_mut().find(|record| record["runningDigest"] == config).unwrap();
+    (used["configDigest"], used["runningDigest"]) = (json!(config), Value::Null);
+    std::fs::write(fresh.path(), lines(&records)).unwrap();
+    let ran = resume(journal.clone()).arg("--in-use").arg(fresh.path()).run().succeeds();
+    assert!(is_there(&scene.registry, child) && is_there(&scene.registry, sibling), "{ran}");
+    // What nobody uses goes.
+    let fresh = Inventory::of("prod").runs(host, "team/app", "x", unused).uses_ten_others().write();
+    resume(journal).arg("--in-use").arg(fresh.path()).run().succeeds();
+    assert!(scene.all().iter().all(|pushed| !is_there(&scene.registry, pushed)));
+}
+
+#[test]
+fn the_plans_aliases_hold_when_it_is_resumed() {
+    let scene = Scene::new();
+    let alias = format!("mirror.local={}", scene.proxy.host());
+    let plan = scene.plan().header("/policy/alias", json!([alias]));
+    let journal = carry_out(&plan).run().succeeds().stdout();
+    let journal = cut(&scene, &journal);
+    let fresh = Inventory::of("prod").runs("mirror.local", "team/app", "v1", &scene.index.digest).uses_ten_others().write();
+    let ran = resume(journal.clone()).arg("--in-use").arg(fresh.path()).run().succeeds();
+    assert!(scene.index.children.iter().all(|child| is_there(&scene.registry, child)), "{ran}");
+    assert_eq!(ran.the("header")["policy"]["alias"], json!([alias]), "and when that is resumed");
+}
+
+#[test]
+fn a_dry_run_in_the_journal_changes_nothing() {
+    let scene = Scene::new();
+    let journal = carry_out(&scene.plan()).run().succeeds().stdout();
+    let mut journal = cut(&scene, &journal);
+    for _ in 0..2 {
+        let shown = Tool::new("reg-delete").arg("--resume").stdin(journal.clone()).run().succeeds();
+        assert_eq!(shown.the("trailer")["planned"], 3);
+        assert_eq!(shown.the("header")["dryRun"], true);
+        journal += &shown.stdout();
+    }
+    resume(journal).run().succeeds();
+    assert!(scene.all().iter().all(|pushed| !is_there(&scene.registry, pushed)));
+}
+
+#[test]
+fn a_journal_is_as_old_as_its_plan_however_often_it_is_resumed() {
+    let scene = Scene::new();
+    let journal = carry_out(&scene.plan()).run().succeeds().stdout();
+    let journal = cut(&scene, &journal);
+    let mut records: Vec<Value> = journal.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records[0]["planTime"].is_string(), "{journal}");
+    records[0]["planTime"] = json!(ago(Duration::from_secs(27 * 3600)));
+    resume(lines(&records)).run().status(3).stderr_has("--max-plan-age");
+    // Begun again a moment ago, it is no younger.
+    let fresh = Inventory::of("prod").runs(scene.proxy.host(), "team/app", "v1", &scene.index.digest).uses_ten_others().write();
+    let held = resume(lines(&records)).arg("--in-use").arg(fresh.path()).run().succeeds();
+    assert_eq!(held.the("header")["planTime"], records[0]["planTime"]);
+    assert!(scene.index.children.iter().all(|child| is_there(&scene.registry, child)));
+}

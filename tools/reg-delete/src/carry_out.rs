@@ -222,14 +222,27 @@ impl Repository<'_> {
                 let Some(doomed) = self.work.deletes.get(dependent) else { continue };
                 if doomed.held.is_none() && announced.insert(dependent) {
                     let mut record = doomed.record(&self.work.place, DeletionResult::Planned, None);
-                    record.parents.clone_from(&doomed.parents);
-                    record.subjects.clone_from(&doomed.subjects);
+                    record.config.clone_from(&doomed.config);
+                    // An index may name one that does not name it.
+                    record.parents = self.above(&doomed.parents, &self.graph.edges(dependent).parents);
+                    record.subjects = self.above(&doomed.subjects, &self.graph.edges(dependent).subjects);
                     journal.planned(record)?;
                     open.push(dependent);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The digests that a manifest names itself, and those that the graph knows besides.
+    fn above(&self, named: &[Digest], known: &[usize]) -> Vec<Digest> {
+        let mut digests = named.to_vec();
+        for doomed in known.iter().filter_map(|place| self.work.deletes.get(*place)) {
+            if !digests.contains(&doomed.digest) {
+                digests.push(doomed.digest.clone());
+            }
+        }
+        digests
     }
 
     async fn request(&self, target: &Target) -> Result<Answer, Error> {

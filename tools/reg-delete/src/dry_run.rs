@@ -44,7 +44,8 @@ pub(crate) fn restorations(context: &Context, restorations: &[Restoration], now:
 fn written(context: &Context, records: impl Iterator<Item = Deletion>, now: DateTime<Utc>) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let mut output = context.output();
-    output.write(&Header::new(context.name(), context.version(), now))?;
+    // Appended to a journal it must change nothing of what is read there.
+    output.write(&Header { dry_run: true, ..Header::new(context.name(), context.version(), now) })?;
     let mut count = 0;
     for record in records {
         count += 1;

@@ -9,11 +9,13 @@ use std::io::BufRead;
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
+use common::inventory::InvalidAlias;
 use common::jsonl::{self, Line, Problem, Reader};
-use common::record::{Deletion, DeletionAction, DeletionResult, Kind, SCHEMA, Use};
+use common::record::{Deletion, DeletionAction, DeletionResult, Kind, Policy, SCHEMA, Use};
 use common::reference::{InvalidName, Tag};
 use serde::Deserialize;
 
+use crate::origin::Origin;
 use crate::work::Place;
 
 /// What journals say, read to their end.
@@ -25,6 +27,12 @@ pub(crate) struct History {
     pub(crate) uses: Vec<(Place, Use)>,
     /// The lines that were cut.
     pub(crate) torn: Vec<u64>,
+    /// What the headers of runs remember of their plans.
+    pub(crate) origins: Vec<Origin>,
+    /// The run to which the lines belong, where its header came.
+    run: Option<usize>,
+    /// Whether the lines are those of a dry run, which did nothing.
+    dry_run: bool,
     places: HashMap<(Place, Digest), usize>,
 }
 
@@ -47,11 +55,15 @@ pub(crate) struct Entry {
     pub(crate) media_type: Option<String>,
     /// Its bytes in base64.
     pub(crate) data: Option<String>,
+    /// The digest of its config, where a line says it.
+    pub(crate) config: Option<Digest>,
     pub(crate) parents: Vec<Digest>,
     pub(crate) subjects: Vec<Digest>,
     pub(crate) why: String,
     /// When it was last announced.
     pub(crate) time: Option<DateTime<Utc>>,
+    /// Which of the origins it was last announced for.
+    pub(crate) origin: Option<usize>,
 }
 
 /// How far a deletion came.
@@ -69,9 +81,17 @@ pub(crate) enum Step {
     Failed,
 }
 
+/// What of a header is needed here: one that lacks the rest is a header all the same.
 #[derive(Deserialize)]
-struct Schema {
+#[serde(rename_all = "camelCase")]
+struct Begin {
     schema: u32,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    policy: Option<Policy>,
+    #[serde(default)]
+    plan_time: Option<DateTime<Utc>>,
 }
 
 impl History {
@@ -101,8 +121,28 @@ impl History {
         }
         match line.kind()? {
             Kind::Header => {
-                let Schema { schema } = line.parse()?;
-                if schema > SCHEMA { Err(line.error(Problem::Schema(schema))) } else { Ok(()) }
+                let Begin { schema, dry_run, policy, plan_time } = line.parse()?;
+                if schema > SCHEMA {
+                    return Err(line.error(Problem::Schema(schema)));
+                }
+                let policy = policy.unwrap_or_default();
+                let wrong = |error: &dyn std::fmt::Display| line.error(Problem::Json(format!("names what cannot be: {error}")));
+                let aliases = policy
+                    .alias
+                    .iter()
+                    .map(|alias| alias.parse())
+                    .collect::<Result<_, _>>()
+                    .map_err(|error: InvalidAlias| wrong(&error))?;
+                let strangers = policy
+                    .not_alias
+                    .iter()
+                    .map(|host| host.parse())
+                    .collect::<Result<_, _>>()
+                    .map_err(|error: InvalidName| wrong(&error))?;
+                self.dry_run = dry_run;
+                self.run = Some(self.origins.len());
+                self.origins.push(Origin { aliases, strangers, plan_time });
+                Ok(())
             }
             Kind::Manifest => Err(line.error(Problem::Json("holds a manifest: this is no journal, but a listing or a plan".to_owned()))),
             Kind::Use => {
@@ -114,7 +154,12 @@ impl History {
                 Ok(())
             }
             Kind::Deletion => self.deletion(line, line.parse()?),
-            Kind::Tag | Kind::Repository | Kind::Trailer | Kind::Other => Ok(()),
+            Kind::Trailer => {
+                self.dry_run = false;
+                self.run = None;
+                Ok(())
+            }
+            Kind::Tag | Kind::Repository | Kind::Other => Ok(()),
         }
     }
 
@@ -122,6 +167,17 @@ impl History {
         let place = place(line, &record.registry, &record.repository)?;
         let tags: BTreeSet<Tag> =
             record.tags.iter().map(|tag| tag.parse()).collect::<Result<_, InvalidName>>().map_err(|error| invalid(line, &error))?;
+        if self.dry_run {
+            return Ok(());
+        }
+        if record.action == DeletionAction::Restore {
+            if record.result == DeletionResult::Restored {
+                self.restored(place, &record.digest, &tags);
+            }
+            return Ok(());
+        }
+        let run = self.run;
+        let waits = record.result == DeletionResult::Skipped && self.waits(&place, &record.digest);
         let entry = self.entry(place, &record.digest);
         if record.result == DeletionResult::Started && record.action != DeletionAction::Restore {
             entry.lost_at.extend(tags.iter().map(|tag| (tag.clone(), line.number())));
@@ -132,25 +188,36 @@ impl History {
         if entry.media_type.is_none() {
             entry.media_type = record.media_type;
         }
+        entry.config = record.config.or(entry.config.take());
         let step = match record.result {
             DeletionResult::Planned => Step::Planned,
             DeletionResult::Started => Step::Started,
             DeletionResult::Deleted | DeletionResult::Untagged | DeletionResult::Absent => Step::Gone,
             DeletionResult::Failed => Step::Failed,
+            DeletionResult::Skipped if waits => Step::Planned,
             DeletionResult::Skipped | DeletionResult::Restored => Step::Nothing,
         };
         match record.action {
+            DeletionAction::Delete if step == Step::Planned && !waits => {
+                let goes_with_another = !(record.parents.is_empty() && record.subjects.is_empty());
+                // What names nothing above it was only shown, by a dry run whose header did not say so.
+                if goes_with_another {
+                    entry.tags.extend(tags);
+                    entry.why = record.why.unwrap_or_default();
+                    (entry.time, entry.origin) = (record.time, run);
+                    (entry.parents, entry.subjects) = (record.parents, record.subjects);
+                }
+                // It may be there again and go with another index; what was begun and has no good result is still to be finished.
+                if entry.step == Step::Nothing || (entry.step == Step::Gone && goes_with_another) {
+                    entry.step = Step::Planned;
+                }
+            }
             DeletionAction::Delete => {
                 if record.result == DeletionResult::Started {
                     entry.lost.extend(tags.iter().cloned());
-                }
-                if matches!(record.result, DeletionResult::Planned | DeletionResult::Started) {
                     entry.tags.extend(tags);
                     entry.why = record.why.unwrap_or_default();
-                    entry.time = record.time;
-                }
-                if record.result == DeletionResult::Planned {
-                    (entry.parents, entry.subjects) = (record.parents, record.subjects);
+                    (entry.time, entry.origin) = (record.time, run);
                 }
                 entry.begun |= matches!(record.result, DeletionResult::Started | DeletionResult::Deleted);
                 entry.step = step;
@@ -160,26 +227,58 @@ impl History {
             DeletionAction::Untag => {
                 if record.result == DeletionResult::Started {
                     entry.why = record.why.unwrap_or_default();
-                    entry.time = record.time;
+                    (entry.time, entry.origin) = (record.time, run);
                 }
                 for tag in tags {
-                    // That a tag is gone is this tool's doing only where it began to take it.
-                    let before = entry.untags.get(&tag).copied();
-                    if before.is_some() || step != Step::Gone || record.result == DeletionResult::Untagged {
+                    // That a tag is gone is this tool's doing only where it began to take it, and what it took stays taken though
+                    // a later run left the tag alone.
+                    let before = entry.untags.get(&tag).copied().unwrap_or(Step::Nothing);
+                    let counts = match record.result {
+                        DeletionResult::Started | DeletionResult::Untagged => true,
+                        DeletionResult::Failed | DeletionResult::Skipped => matches!(before, Step::Started | Step::Failed),
+                        _ => before != Step::Nothing,
+                    };
+                    if counts {
                         entry.untags.insert(tag, step);
                     }
                 }
             }
-            DeletionAction::Restore if record.result == DeletionResult::Restored => {
-                entry.step = Step::Nothing;
-                entry.begun = false;
-                entry.tags.clear();
-                entry.lost.clear();
-                entry.untags.retain(|tag, _| !tags.contains(tag));
-            }
             DeletionAction::Restore => {}
         }
         Ok(())
+    }
+
+    /// Whether one that is left alone waits for another: it was to go with an index or a subject that is not gone yet.
+    fn waits(&self, place: &Place, digest: &Digest) -> bool {
+        let entry_of = |digest: &Digest| self.index(place, digest).and_then(|index| self.entries.get(index));
+        entry_of(digest).is_some_and(|entry| {
+            let above = entry.parents.iter().chain(&entry.subjects).filter_map(entry_of);
+            entry.step != Step::Nothing && above.into_iter().any(|above| above.step != Step::Gone)
+        })
+    }
+
+    /// A manifest was put back with these tags, and what was to go with it is in a listing again: the next plan decides on that.
+    fn restored(&mut self, place: Place, digest: &Digest, tags: &BTreeSet<Tag>) {
+        let entry = self.entry(place.clone(), digest);
+        entry.step = Step::Nothing;
+        entry.begun = false;
+        entry.tags.clear();
+        (entry.parents, entry.subjects) = (Vec::new(), Vec::new());
+        entry.untags.retain(|tag, _| !tags.contains(tag));
+        // The manifest is there, and these tags do not name it: as if they had been taken alone.
+        entry.untags.extend(std::mem::take(&mut entry.lost).into_iter().filter(|tag| !tags.contains(tag)).map(|tag| (tag, Step::Gone)));
+        let mut open = vec![digest.clone()];
+        while let Some(above) = open.pop() {
+            for entry in self.entries.iter_mut().filter(|entry| entry.place == place && !entry.begun) {
+                let goes_with_it = entry.parents.contains(&above) || entry.subjects.contains(&above);
+                if goes_with_it && matches!(entry.step, Step::Planned | Step::Failed) {
+                    entry.step = Step::Nothing;
+                    entry.tags.clear();
+                    (entry.parents, entry.subjects) = (Vec::new(), Vec::new());
+                    open.push(entry.digest.clone());
+                }
+            }
+        }
     }
 
     fn entry(&mut self, place: Place, digest: &Digest) -> &mut Entry {
@@ -195,10 +294,12 @@ impl History {
                 untags: BTreeMap::new(),
                 media_type: None,
                 data: None,
+                config: None,
                 parents: Vec::new(),
                 subjects: Vec::new(),
                 why: String::new(),
                 time: None,
+                origin: None,
             });
             self.entries.len() - 1
         });
@@ -282,6 +383,63 @@ mod tests {
         assert_eq!((entry.step, entry.begun, entry.tags.len()), (Step::Nothing, false, 0));
         let entry = of(&[line("a", "delete", "started", &["1"]), line("a", "restore", "failed", &["1"])]);
         assert!(entry.begun, "and what could not be put back can be tried again");
+    }
+
+    #[test]
+    fn a_tag_that_was_not_put_back_stays_lost() {
+        let tags = ["1", "2"];
+        let entry = of(&[
+            line("a", "delete", "started", &tags),
+            line("a", "delete", "deleted", &tags),
+            line("a", "restore", "started", &["1"]),
+            line("a", "restore", "restored", &["1"]),
+            line("a", "restore", "skipped", &["2"]),
+        ]);
+        assert_eq!((entry.begun, entry.untags.into_iter().collect::<Vec<_>>()), (false, vec![("2".parse().unwrap(), Step::Gone)]));
+    }
+
+    #[test]
+    fn a_tag_that_no_request_was_sent_for_is_not_lost() {
+        for (results, expected) in [
+            (vec!["failed"], None),
+            (vec!["skipped", "failed"], None),
+            (vec!["skipped", "absent"], None),
+            (vec!["started", "failed"], Some(Step::Failed)),
+            (vec!["started", "untagged", "failed"], Some(Step::Gone)),
+            (vec!["started", "untagged", "skipped"], Some(Step::Gone)),
+            (vec!["started", "absent"], Some(Step::Gone)),
+            (vec!["started", "skipped"], Some(Step::Nothing)),
+        ] {
+            let lines: Vec<Value> = results.iter().map(|result| line("a", "untag", result, &["1"])).collect();
+            assert_eq!(of(&lines).untags.values().next().copied(), expected, "{results:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_dry_run_shows_changes_nothing() {
+        let above = json!([digest("index")]);
+        let mut planned = line("a", "delete", "planned", &["1"]);
+        planned["parents"] = above.clone();
+        let shown = [line("a", "delete", "planned", &["1", "2"]), line("a", "delete", "skipped", &[]), line("a", "delete", "failed", &[])];
+        let header = json!({"type":"header","tool":"reg-delete","version":"1","schema":1,"time":"2026-11-20T12:00:00Z","dryRun":true});
+        for (name, before) in [
+            ("planned", vec![planned.clone()]),
+            ("started", vec![planned.clone(), line("a", "delete", "started", &["1"])]),
+            ("failed", vec![planned.clone(), line("a", "delete", "started", &["1"]), line("a", "delete", "failed", &["1"])]),
+            ("deleted", vec![planned.clone(), line("a", "delete", "started", &["1"]), line("a", "delete", "deleted", &["1"])]),
+        ] {
+            let expected = of(&before);
+            let trailer = json!({"type":"trailer","complete":true,"records":3});
+            let dry: Vec<Value> = before.iter().chain([&header]).chain(&shown).chain([&trailer]).cloned().collect();
+            // A line of an earlier version's dry run, whose header does not say so.
+            let unsaid: Vec<Value> = before.iter().chain(&shown[..1]).cloned().collect();
+            for lines in [dry, unsaid] {
+                let entry = of(&lines);
+                assert_eq!((entry.step, &entry.tags, &entry.parents), (expected.step, &expected.tags, &expected.parents), "{name}");
+            }
+        }
+        let trailer = json!({"type":"trailer","complete":true,"records":0});
+        assert!(of(&[header, trailer, line("a", "delete", "started", &["1"])]).begun, "what follows a dry run counts");
     }
 
     #[test]

@@ -144,20 +144,19 @@ impl Journal {
     ///
     /// # Errors
     /// A file that cannot be opened or written.
-    pub(crate) fn open(journal: Option<&Path>, format: Option<Format>, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Self> {
+    pub(crate) fn open(journal: Option<&Path>, format: Option<Format>, context: &Context, header: &Header) -> anyhow::Result<Self> {
         let (sink, results) = match journal {
-            Some(path) => (Sink::file(path, now)?, Some(context.output())),
+            Some(path) => (Sink::file(path, header.time)?, Some(context.output())),
             None if is_table(format) => (Sink::Table(context.output()), None),
             None => (Sink::stdout()?, None),
         };
         let live = !is_table(format);
         let mut journal = Self { sink, results, live, records: 0, repeated: 0 };
-        let header = Header::new(context.name(), context.version(), now);
         journal.sink.begin()?;
-        journal.sink.write(&header)?;
+        journal.sink.write(header)?;
         journal.sink.flush()?;
         if let Some(results) = &mut journal.results {
-            results.write(&header)?;
+            results.write(header)?;
             results.flush()?;
         }
         Ok(journal)

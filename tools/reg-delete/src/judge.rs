@@ -9,7 +9,7 @@ use common::record::Limit;
 use crate::plan::{Plan, Section};
 
 /// How far a clock may be ahead before something counts as written in the future.
-const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
+pub(crate) const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// The flag that decides how long a plan is good for: a day with some air, so that a daily job never misses it by a minute.
 pub(crate) const MAX_AGE: Duration = Duration::hours(26);
@@ -87,7 +87,7 @@ pub(crate) fn judge(plan: &Plan, terms: &Terms, now: DateTime<Utc>) -> Result<()
 }
 
 /// The role of an inventory that was decided on; one of `--also-in-use` may be old and is not trusted.
-const IN_USE: &str = "in-use";
+pub(crate) const IN_USE: &str = "in-use";
 
 fn is_whole(section: &Section) -> Result<(), Refusal> {
     let (totals, came) = (&section.totals, section.came);

@@ -7,6 +7,7 @@ mod history; // reads journals
 mod hold; // what is in use, and what hangs together with what stays: no input, no output
 mod journal; // where lines go, and that they have got there
 mod judge; // whether a plan may be acted on: no input, no output, no clock
+mod origin; // what a journal remembers of the plan that led to it
 mod plan; // reads plans
 mod put_back; // puts manifests back
 mod resume; // what a journal shows unfinished: no input, no output
@@ -26,6 +27,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use common::cli::{self, Context, Refused, Status, Tool};
 use common::inventory::{Distrust, Inventory, Names};
+use common::record::Header;
 use common::reference::Host;
 use common::registry::Settings;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -34,10 +36,12 @@ use crate::arguments::Args;
 use crate::carry_out::Run;
 use crate::history::History;
 use crate::journal::{Journal, Purpose};
-use crate::judge::{MAX_AGE, MAX_AGE_WITH_INVENTORY, Terms};
+use crate::judge::{IN_USE, MAX_AGE, MAX_AGE_WITH_INVENTORY, Terms};
+use crate::origin::Origin;
 use crate::plan::Plan;
+use crate::resume::Unfinished;
 use crate::undo::{Back, Restoration};
-use crate::work::{Place, Work};
+use crate::work::Place;
 
 fn main() -> ExitCode {
     cli::main(Tool { name: "reg-delete", version: env!("CARGO_PKG_VERSION"), destructive: true }, run)
@@ -55,15 +59,15 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
     if args.undo {
         return undo(&args, context, &settings, now);
     }
-    let (mut works, names, named) = if args.resume { unfinished(&args, context, now)? } else { planned(&args, context, now)? };
+    let (mut task, names, named) = if args.resume { unfinished(&args, context, now)? } else { planned(&args, context, now)? };
     let inventory = inventory(&args, names, &named, now)?;
     if let Some(inventory) = &inventory {
-        works.iter_mut().for_each(|work| hold::by_inventory(work, inventory));
+        task.hold_by_inventory(inventory);
     }
-    if args.yes { delete(&args, context, &settings, works, inventory.as_ref(), now) } else { dry_run::deletions(context, &works, now) }
+    if args.yes { delete(&args, context, &settings, task, inventory.as_ref(), now) } else { dry_run::deletions(context, &task.works, now) }
 }
 
-type Task = (Vec<Work>, Names, Vec<Place>);
+type Task = (Unfinished, Names, Vec<Place>);
 
 /// The work of a plan that may be acted on.
 fn planned(args: &Args, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Task> {
@@ -81,23 +85,24 @@ fn planned(args: &Args, context: &Context, now: DateTime<Utc>) -> anyhow::Result
             flags.not_alias.push(host.parse().with_context(|| format!("the policy in the plan's header, line {}", section.line))?);
         }
     }
-    Ok((plan.works, flags.names()?, plan.named))
+    let listed = plan.sections.iter().flat_map(|section| section.totals.listings.iter().map(|listing| listing.time));
+    let inputs = plan.sections.iter().flat_map(|section| &section.inputs);
+    let plan_time = listed.chain(inputs.filter(|input| input.role == IN_USE).map(|input| input.time)).min();
+    let origin = Origin { aliases: flags.aliases()?, strangers: flags.not_alias.clone(), plan_time };
+    let task = Unfinished { works: plan.works, origin, ..Unfinished::default() };
+    Ok((task, flags.names()?, plan.named))
 }
 
 /// The work that journals show unfinished.
 fn unfinished(args: &Args, context: &Context, now: DateTime<Utc>) -> anyhow::Result<Task> {
     let history = journals(context)?;
-    let (works, oldest) = resume::unfinished(&history);
-    let most = max_age(args);
-    if let Some(time) = oldest.filter(|time| now - *time > most.delta()) {
-        let text = format!(
-            "what the journal shows unfinished was announced at {}, longer ago than --max-plan-age {most}: take a new plan, or raise --max-plan-age",
-            time.format("%Y-%m-%dT%H:%M:%SZ")
-        );
-        return Err(Refused(text).into());
-    }
-    let named = works.iter().map(|work| work.place.clone()).collect();
-    Ok((works, args.names.names()?, named))
+    let mut task = resume::unfinished(&history);
+    resume::judge(&task, max_age(args), now).map_err(|refusal| Refused(refusal.to_string()))?;
+    let mut flags = args.names.clone();
+    task.origin.add(&Origin { aliases: flags.aliases()?, strangers: flags.not_alias, plan_time: None });
+    (flags.alias, flags.not_alias) = (task.origin.aliases.clone(), task.origin.strangers.clone());
+    let named = task.works.iter().map(|work| work.place.clone()).collect();
+    Ok((task, flags.names()?, named))
 }
 
 fn journals(context: &Context) -> anyhow::Result<History> {
@@ -141,17 +146,18 @@ fn delete(
     args: &Args,
     context: &Context,
     settings: &Settings,
-    works: Vec<Work>,
+    task: Unfinished,
     inventory: Option<&Inventory>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Status> {
+    let Unfinished { works, origin, .. } = task;
     runtime()?.block_on(async {
         let servers = servers::open(works.iter().map(|work| &work.place), settings)?;
         for server in servers.values() {
             servers::deletion_is_enabled(&server.registry, &works).await?;
         }
         let total: usize = works.iter().map(|work| work.deletes.len() + work.untags.len()).sum();
-        let run = begin(args, context, settings, inventory, now, total)?;
+        let run = begin(args, context, settings, inventory, header(context, &origin, now), total)?;
         stream::iter(works)
             .map(|work| async {
                 match servers.get(&work.place.host) {
@@ -170,15 +176,22 @@ fn delete(
     })
 }
 
+/// The header of a run that does something.
+fn header(context: &Context, origin: &Origin, now: DateTime<Utc>) -> Header {
+    let mut header = Header::new(context.name(), context.version(), now);
+    origin.write_into(&mut header);
+    header
+}
+
 fn begin<'a>(
     args: &Args,
     context: &Context,
     settings: &Settings,
     inventory: Option<&'a Inventory>,
-    now: DateTime<Utc>,
+    header: Header,
     total: usize,
 ) -> anyhow::Result<Run<'a>> {
-    let journal = RefCell::new(Journal::open(args.journal.as_deref(), args.common.format, context, now)?);
+    let journal = RefCell::new(Journal::open(args.journal.as_deref(), args.common.format, context, &header)?);
     let progress = context.progress();
     progress.expect(u64::try_from(total).unwrap_or(u64::MAX));
     Ok(Run { journal, tally: RefCell::default(), inventory, jobs: settings.jobs.max(1), progress })
@@ -207,7 +220,7 @@ fn restore(
     runtime()?.block_on(async {
         let servers = servers::open(restorations.iter().map(|restoration| &restoration.place), settings)?;
         let total = restorations.iter().map(|restoration| restoration.manifests.len()).sum();
-        let run = begin(args, context, settings, None, now, total)?;
+        let run = begin(args, context, settings, None, header(context, &Origin::default(), now), total)?;
         let back: Vec<Vec<Back<'_>>> = stream::iter(restorations)
             .map(|restoration| async {
                 match servers.get(&restoration.place.host) {

@@ -133,6 +133,7 @@ pub(crate) fn record(
         media_type: media_type.clone(),
         parents: Vec::new(),
         subjects: Vec::new(),
+        config: None,
         data: None,
         time: None,
     }
