@@ -16,6 +16,7 @@ use common::reference::{InvalidName, Tag};
 use serde::Deserialize;
 
 use crate::origin::Origin;
+use crate::plan::{invalid, place};
 use crate::work::Place;
 
 /// What journals say, read to their end.
@@ -319,17 +320,6 @@ impl History {
             "standard input: {lines} no JSON, the first is line {first}: a write was cut there; what it would have announced was not asked of the registry"
         ))
     }
-}
-
-fn place(line: &Line<'_>, registry: &str, repository: &str) -> Result<Place, jsonl::Error> {
-    Ok(Place {
-        host: registry.parse().map_err(|error| invalid(line, &error))?,
-        repository: repository.parse().map_err(|error| invalid(line, &error))?,
-    })
-}
-
-fn invalid(line: &Line<'_>, error: &InvalidName) -> jsonl::Error {
-    line.error(Problem::Json(format!("names what cannot be: {error}")))
 }
 
 #[cfg(test)]

@@ -306,14 +306,16 @@ fn keep_what_is_kept(work: &mut Work, before: Seen, now_kept: bool) {
     }
 }
 
-fn place(line: &Line<'_>, registry: &str, repository: &str) -> Result<Place, jsonl::Error> {
+/// Where a record stands, by its names.
+pub(crate) fn place(line: &Line<'_>, registry: &str, repository: &str) -> Result<Place, jsonl::Error> {
     Ok(Place {
         host: registry.parse().map_err(|error| invalid(line, &error))?,
         repository: repository.parse().map_err(|error| invalid(line, &error))?,
     })
 }
 
-fn invalid(line: &Line<'_>, error: &InvalidName) -> jsonl::Error {
+/// A name in a record that none can have.
+pub(crate) fn invalid(line: &Line<'_>, error: &InvalidName) -> jsonl::Error {
     line.error(Problem::Json(format!("names what cannot be: {error}")))
 }
 
