@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cluster; // what one cluster holds, asked of its API server
 mod document; // texts into documents: YAML, JSON, lines
 mod input; // files, folders, standard input
 mod lines; // images one a line
