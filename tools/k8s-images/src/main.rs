@@ -69,7 +69,7 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
         let limit = flags.timeout.delta().to_std().unwrap_or_default();
         let clusters = clusters::read(planned, &flags.asked(), flags.jobs, limit, || progress.advance());
         progress.finish();
-        parts.extend(Part::of_clusters(clusters, context));
+        parts.extend(Part::of_clusters(clusters));
     }
     inventory::write(&parts, flags, time, context)
 }

@@ -30,11 +30,6 @@ impl Source {
         Self { kind, name, objects: Vec::new(), problems: Vec::new(), notes: Vec::new() }
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Takes what an operand names; `standard_input` is what stands there, where the operand is `-`.
     pub(crate) fn add(&mut self, operand: &Path, recursive: bool, standard_input: Option<Result<String, String>>) {
         if let Some(text) = standard_input {
@@ -103,7 +98,8 @@ impl Source {
             1 => first.clone(),
             all => format!("{first} (and {} more)", all - 1),
         });
-        record::Source { kind: self.kind.clone(), name: self.name.clone(), server: None, complete: error.is_none(), error }
+        let (kind, name, complete) = (self.kind.clone(), self.name.clone(), error.is_none());
+        record::Source { kind, name, server: None, complete, error, same_as: None, missing: Vec::new() }
     }
 }
 
