@@ -78,7 +78,7 @@ pub struct ListedAs {
 }
 
 /// Where an image stood. Uses that differ in nothing else merge into the first of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Field {
     /// `containers[].image`

@@ -8,6 +8,8 @@
 //! ContainerStatus (`image`, `imageID`). A custom resource holds a pod template anywhere, so these lists are looked for
 //! everywhere in an object.
 
+use std::sync::Arc;
+
 use common::digest::Digest;
 use common::record::Field;
 use common::reference::{ImageId, Reference};
@@ -42,7 +44,7 @@ pub(crate) struct Object {
 }
 
 /// What an object's images are to a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// It is a pod.
     Pod,
@@ -64,7 +66,7 @@ pub(crate) struct Mention {
     /// The image as it was written.
     pub(crate) image: String,
     /// What that means.
-    pub(crate) reference: Reference,
+    pub(crate) reference: Arc<Reference>,
     /// The digest that runs.
     pub(crate) running: Option<Digest>,
     /// The digest of the config that runs.
@@ -391,7 +393,7 @@ impl Mentions<'_> {
         };
         match parse_image(&text.text) {
             Ok(reference) => {
-                let image = text.text.trim().to_owned();
+                let (image, reference) = (text.text.trim().to_owned(), Arc::new(reference));
                 self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
             }
             Err(cause) => self.fault(Some(text), format!("{place}: {cause}")),
@@ -430,21 +432,22 @@ impl Mentions<'_> {
                 Err(error) => self.fault(Some(text), format!("{place}: {error}")),
             }
         }
-        let mut told: Vec<Reference> = Vec::new();
+        let mut told: Vec<Arc<Reference>> = Vec::new();
         for mention in &mut self.found {
             if mention.field == Some(field) && mention.container == container {
                 mention.running.clone_from(&running);
                 mention.config.clone_from(&config);
-                told.push(mention.reference.clone());
+                told.push(Arc::clone(&mention.reference));
             }
         }
         for (image, reference) in names {
-            let is_told = |told: &Reference| {
+            let is_told = |told: &Arc<Reference>| {
                 (&told.registry, &told.repository) == (&reference.registry, &reference.repository)
                     && (reference.tag.is_none() || reference.tag == told.tag)
             };
             if !told.iter().any(is_told) {
-                told.push(reference.clone());
+                let reference = Arc::new(reference);
+                told.push(Arc::clone(&reference));
                 let (image, running, config) = (image.to_owned(), running.clone(), config.clone());
                 self.found.push(Mention { container: container.clone(), field: Some(field), image, reference, running, config });
             }
