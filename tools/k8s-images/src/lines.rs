@@ -26,7 +26,7 @@ pub(crate) fn read(text: &str) -> Found {
         offset += line.len();
     }
     if !mentions.is_empty() {
-        found.objects.push(Object { identity: Identity::default(), owner: None, role: Role::Template, mentions });
+        found.objects.push(Object { identity: Identity::default(), owner: None, role: Role::Template, finished: false, mentions });
     }
     found
 }

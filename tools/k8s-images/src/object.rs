@@ -39,6 +39,8 @@ pub(crate) struct Object {
     pub(crate) owner: Option<Identity>,
     /// What its images are to a cluster.
     pub(crate) role: Role,
+    /// Whether it is a pod that has ended, and was not removed yet.
+    pub(crate) finished: bool,
     /// The images that it names.
     pub(crate) mentions: Vec<Mention>,
 }
@@ -138,7 +140,8 @@ impl Found {
         let Mentions { found, faults, .. } = mentions;
         self.faults.extend(faults);
         let role = role(map, &identity);
-        self.objects.push(Object { owner: owner(map, &identity), identity, role, mentions: found });
+        let finished = role == Role::Pod && is_finished(map);
+        self.objects.push(Object { owner: owner(map, &identity), identity, role, finished, mentions: found });
     }
 
     fn add_list(&mut self, list: &Map, identity: &Identity) {
@@ -173,7 +176,7 @@ impl Found {
         self.faults.extend(faults);
         if !found.is_empty() {
             let (identity, owner) = (identity.clone(), owner(list, identity));
-            self.objects.push(Object { identity, owner, role: Role::Template, mentions: found });
+            self.objects.push(Object { identity, owner, role: Role::Template, finished: false, mentions: found });
         }
     }
 
@@ -270,6 +273,12 @@ fn role(map: &Map, identity: &Identity) -> Role {
         Some("ReplicaSet") if is_zero("spec") || is_zero("status") => Role::Idle,
         _ => Role::Template,
     }
+}
+
+/// Whether a pod has ended: no container of it will start again (Kubernetes API reference, PodPhase).
+fn is_finished(pod: &Map) -> bool {
+    let phase = pod.map("status").and_then(|status| status.string("phase"));
+    matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 
 /// The controller among the owner references, or the first where none says that it controls.

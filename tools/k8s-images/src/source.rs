@@ -104,7 +104,8 @@ impl Source {
             1 => first.clone(),
             all => format!("{first} (and {} more)", all - 1),
         });
-        record::Source { kind: self.kind.clone(), name: self.name.clone(), server: None, complete: error.is_none(), error }
+        let (kind, name, complete) = (self.kind.clone(), self.name.clone(), error.is_none());
+        record::Source { kind, name, server: None, complete, error, same_as: None, missing: Vec::new() }
     }
 }
 

@@ -217,6 +217,7 @@ impl<'a> Everyone<'a> {
         pods.dedup();
         let pod = pods.iter().copied().min_by(|one, other| self.compare(*one, *other));
         let owned = |text: Option<&str>| text.map(str::to_owned);
+        let count = |pods: usize| u64::try_from(pods).unwrap_or(u64::MAX);
         Use {
             image: key.image.to_owned(),
             registry: reference.registry.as_str().to_owned(),
@@ -231,7 +232,8 @@ impl<'a> Everyone<'a> {
             name: owned(key.name),
             container: owned(key.container),
             field,
-            pods: u64::try_from(pods.len()).unwrap_or(u64::MAX),
+            pods: count(pods.len()),
+            finished_pods: count(pods.iter().filter(|pod| self.known(**pod).is_finished).count()),
             pod: pod.and_then(|pod| self.who(pod)).and_then(|who| owned(who.name.as_deref())),
             listed_as: None,
         }
@@ -378,6 +380,18 @@ mod tests {
     }
 
     #[test]
+    fn pods_that_have_ended_are_counted_as_such() {
+        let of = |name: &str, phase: &str| {
+            pod(name, Some(("Job", "import")), "app:1", "aa").replace("status: {", &format!("status: {{phase: {phase}, "))
+        };
+        let text = of("a", "Succeeded") + &of("b", "Failed") + &of("c", "Running") + &of("d", "Pending") + &of("e", "Unknown");
+        // Who also gives the manifest of which it was made knows no more of it.
+        let text = text + &pod("a", Some(("Job", "import")), "app:1", "aa");
+        let counts: Vec<(u64, u64)> = uses(Found::in_text(&text).objects).iter().map(|used| (used.pods, used.finished_pods)).collect();
+        assert_eq!(counts, [(5, 2)]);
+    }
+
+    #[test]
     fn no_config_digest_is_merged_away() {
         let of = |digits: &str| {
             pod(&format!("web-{digits}"), Some(("ReplicaSet", "web")), "app:1", digits).replace("app@sha256:", "docker://sha256:")
@@ -441,10 +455,16 @@ mod tests {
                 Mention { container, field, image: image.to_owned(), reference, running, config }
             },
         );
-        let object = (identity(), option::of(identity()), vec(mention, 0..3), select(vec![Role::Template, Role::Idle, Role::History]))
-            .prop_map(|(identity, owner, mentions, role)| {
+        let object = (
+            identity(),
+            option::of(identity()),
+            vec(mention, 0..3),
+            select(vec![Role::Template, Role::Idle, Role::History]),
+            any::<bool>(),
+        )
+            .prop_map(|(identity, owner, mentions, role, finished)| {
                 let role = if identity.kind.as_deref() == Some("Pod") { Role::Pod } else { role };
-                Object { identity, owner, role, mentions }
+                Object { identity, owner, role, finished: finished && role == Role::Pod, mentions }
             });
         vec(object, 0..12)
     }

@@ -50,6 +50,8 @@ pub(super) struct Known {
     pub(super) is_object: bool,
     /// Whether it owns a pod.
     pub(super) has_pods: bool,
+    /// Whether it is a pod of which somebody said that it has ended.
+    pub(super) is_finished: bool,
 }
 
 /// What an object may say of an image.
@@ -73,9 +75,12 @@ pub(super) struct Said {
 impl Gathering {
     /// Takes what an object says.
     pub(crate) fn add(&mut self, object: Object) {
-        let Object { identity, owner, role, mentions } = object;
+        let Object { identity, owner, role, finished, mentions } = object;
         let by = self.identify(identity);
-        self.learn(by, |known| known.is_object = true);
+        self.learn(by, |known| {
+            known.is_object = true;
+            known.is_finished |= finished;
+        });
         if let Some(owner) = owner {
             let owner = self.identify(owner);
             self.owners.insert((by, owner));
@@ -112,10 +117,11 @@ impl Gathering {
             image: text(statement.image),
             ..statement
         });
-        for (number, Known { is_object, has_pods }) in identities.iter().zip(known) {
+        for (number, Known { is_object, has_pods, is_finished }) in identities.iter().zip(known) {
             self.learn(*number, |known| {
                 known.is_object |= is_object;
                 known.has_pods |= has_pods;
+                known.is_finished |= is_finished;
             });
         }
         self.owners.extend(owners.into_iter().map(|(object, owner)| (identity(object), identity(owner))));
