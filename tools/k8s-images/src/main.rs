@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod cluster;
 mod document; // texts into documents: YAML, JSON, lines
+mod image_key; // which keys of a custom resource name an image
 mod input; // files, folders, standard input
 mod lines; // images one a line
 mod object; // which images an object names, and whose they are
