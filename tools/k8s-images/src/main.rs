@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-mod cluster;
+mod cluster; // what one cluster holds, asked of its API server
 mod document; // texts into documents: YAML, JSON, lines
 mod image_key; // which keys of a custom resource name an image
 mod input; // files, folders, standard input
