@@ -4,12 +4,15 @@
 //! cluster is meant, and how its server is reached, is the caller's: it gives a client.
 
 mod decode; // items of lists into objects
+mod definition; // what a CustomResourceDefinition says of its resource
+mod discovery; // what is served beside the kinds of Kubernetes itself
 mod kinds; // the kinds of Kubernetes itself, and their names
 mod list; // a whole list, page by page
 mod message; // the protobuf messages, with the fields that are asked for
 mod page; // one answer: a page of a list, or a refusal
 mod request; // one request, made again where that is right
 mod retry; // whether, and after how long
+mod schema; // whether an object of a schema may name an image
 
 use std::collections::BTreeMap;
 
