@@ -77,7 +77,9 @@ pub(crate) async fn choose(requests: &Requests, asked: &Asked) -> Choice {
         answer.problems.push(if failure.is_of_the_server() {
             of_the_server(&failure)
         } else {
-            format!("what is served beside the kinds of Kubernetes itself is not to be known: {failure}; --no-custom-resources leaves it out")
+            format!(
+                "what is served beside the kinds of Kubernetes itself is not to be known: {failure}; --no-custom-resources leaves it out"
+            )
         });
         Served::default()
     });
@@ -351,14 +353,19 @@ mod tests {
             let asked = Asked { allow_missing: vec![allowed.to_owned()], ..Asked::default() };
             let mut answer = Answer::default();
             answer.lack_group(&asked, &of(group));
-            assert_eq!((answer.problems.len(), answer.missing.as_slice()), (problems, missing.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>().as_slice()), "{group} {allowed}");
+            assert_eq!(
+                (answer.problems.len(), answer.missing.as_slice()),
+                (problems, missing.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>().as_slice()),
+                "{group} {allowed}"
+            );
             assert_eq!(answer.notes.is_empty(), problems == 1);
         }
     }
 
     #[test]
     fn what_belongs_to_no_namespace_is_left_out_where_some_are_asked_for() {
-        let asked = |namespaces: &[&str]| Asked { namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(), ..Asked::default() };
+        let asked =
+            |namespaces: &[&str]| Asked { namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(), ..Asked::default() };
         let chosen = |is_namespaced| Chosen { resource: listable("things", "x.io", &[]).resource, is_namespaced, version: "v1".to_owned() };
         for (is_namespaced, asked, expected) in [
             (true, asked(&[]), vec![None]),
