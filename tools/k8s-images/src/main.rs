@@ -7,6 +7,7 @@ mod clusters; // which clusters are asked for, and all of them side by side
 mod connection; // a client for one server and one user
 mod contexts; // which contexts are meant
 mod document; // texts into documents: YAML, JSON, lines
+mod image_key; // which keys of a custom resource name an image
 mod input; // files, folders, standard input
 mod inventory; // what all sources come to, as records and as sentences
 mod kubeconfig; // kubeconfig files, merged
