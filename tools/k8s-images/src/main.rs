@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod compose; // Compose files: services, variables, what they include
 mod document; // texts into documents: YAML, JSON, lines
 mod input; // files, folders, standard input
 mod lines; // images one a line
@@ -29,6 +30,7 @@ use crate::source::Source;
   helm template shop charts/shop | k8s-images -f - --name shop > in-use.jsonl
   kubectl get all,controllerrevisions -A -o yaml | k8s-images -f - --name prod > in-use.jsonl
   docker compose config --images | k8s-images --from lines - --name ci > in-use.jsonl
+  k8s-images --from compose /srv/shop/compose.yaml --name shop > in-use.jsonl
 ")]
 struct Args {
     /// Kubernetes manifests: a file, a folder of them, or - for standard input; repeat it for several
@@ -55,6 +57,8 @@ struct Args {
 enum From {
     /// Image references, one a line
     Lines,
+    /// Compose files; those under one --name are one project
+    Compose,
 }
 
 impl CommonArgs for Args {
@@ -86,8 +90,12 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     let mut sources = Vec::new();
     for (name, operands) in source::named(operands, arguments.name.as_deref()) {
         let mut source = Source::new(kind.clone(), name);
-        for operand in &operands {
-            source.add(operand, arguments.recursive, standard_input(operand, &kind, context)?);
+        if kind == SourceKind::Compose {
+            source.add_project(compose_operands(operands, context)?);
+        } else {
+            for operand in &operands {
+                source.add(operand, arguments.recursive, standard_input(operand, &kind, context)?);
+            }
         }
         let uses = source.finish();
         sources.push((source, uses));
@@ -129,10 +137,17 @@ fn operands(arguments: &Args) -> anyhow::Result<(SourceKind, &[PathBuf])> {
             )
         }
         Some(From::Lines) => (SourceKind::Lines, &arguments.operands),
+        Some(From::Compose) if arguments.operands.is_empty() => {
+            bail!("--from compose needs the file to read, or - for standard input: docker compose config | k8s-images --from compose -")
+        }
+        Some(From::Compose) => (SourceKind::Compose, &arguments.operands),
         None => (SourceKind::Files, &arguments.filename),
     };
     if let (None, Some(stray)) = (arguments.from, arguments.operands.first()) {
-        bail!("what is {0}? Manifests are each given with -f (-f {0}), lists of images with --from lines", stray.display());
+        bail!(
+            "what is {0}? Manifests are each given with -f (-f {0}), lists of images with --from lines, Compose files with --from compose",
+            stray.display()
+        );
     }
     if operands.is_empty() {
         bail!("needs what to read: manifests with -f FILE, -f FOLDER or -f - for standard input, or a list of images with --from lines");
@@ -154,9 +169,19 @@ fn standard_input(operand: &Path, kind: &SourceKind, context: &Context) -> anyho
     }
     let input = match kind {
         SourceKind::Lines => context.filter_input("images, one a line,", "docker compose config --images | k8s-images --from lines -")?,
+        SourceKind::Compose => context.filter_input("a Compose file", "docker compose config | k8s-images --from compose -")?,
         _ => context.filter_input("manifests", "kubectl kustomize overlays/prod | k8s-images -f -")?,
     };
     Ok(Some(input::all(input)))
+}
+
+/// The files of a Compose project.
+fn compose_operands(paths: Vec<PathBuf>, context: &Context) -> anyhow::Result<Vec<compose::Operand>> {
+    let operand = |path: PathBuf| {
+        let standard_input = standard_input(&path, &SourceKind::Compose, context)?;
+        Ok(compose::Operand { path, standard_input })
+    };
+    paths.into_iter().map(operand).collect()
 }
 
 /// How many problems of a source are said. Whoever renders no template has one for each file.
