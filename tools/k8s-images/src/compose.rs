@@ -275,11 +275,13 @@ impl Reading {
 
     fn add_service(&mut self, project: &Project, name: &Option<String>, file: &Rc<File>, service: &str, node: &Node) {
         let what = format!("service {service}");
+        let problems = self.found.problems.len();
         let layers = match node {
             Node::Map(map) => self.layers(project, file, service, map),
             Node::Null => Vec::new(),
             other => return self.problem(file, other.first_text(), &format!("{what} is no mapping")),
         };
+        let is_cut = self.found.problems.len() > problems;
         let has = |key: &str| layers.iter().any(|layer| !matches!(layer.service.get(key), None | Some(Node::Null)));
         let mut mentions = Vec::new();
         let image = layers.iter().find_map(|layer| layer.service.text("image").map(|text| (layer, text)));
@@ -299,7 +301,7 @@ impl Reading {
                 }
             }
         }
-        if image.is_some() || has("provider") {
+        if image.is_some() || is_cut || has("provider") {
             self.provided.insert(service.to_owned());
         } else if has("build") {
             self.provided.insert(service.to_owned());
