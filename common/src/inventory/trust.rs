@@ -221,7 +221,8 @@ impl Rules {
 }
 
 /// A name as a shell takes it for one word.
-fn word(name: &str) -> String {
+#[must_use]
+pub fn word(name: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@".contains(character);
     if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }

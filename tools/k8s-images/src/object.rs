@@ -123,20 +123,31 @@ impl Found {
             self.fault(map.text("kind"), format!("{kind}: {}", Unbuilt::Kustomization));
             return;
         }
-        let who = who(&identity);
-        let strict = is_workload(&identity);
-        let mut mentions = Mentions { who: &who, strict, found: Vec::new(), faults: Vec::new() };
+        let mut mentions = Mentions::of(&identity);
         mentions.search(map);
-        if strict {
+        if mentions.strict {
             mentions.check_pod_spec(map, kind);
         }
         if kind == "Pod" {
             mentions.add_statuses(map);
         }
+        let role = role(map, &identity);
+        self.add_mentions(owner(map, &identity), identity, role, mentions);
+    }
+
+    /// Takes what was found in an object.
+    pub(crate) fn add_mentions(&mut self, owner: Option<Identity>, identity: Identity, role: Role, mentions: Mentions) {
         let Mentions { found, faults, .. } = mentions;
         self.faults.extend(faults);
-        let role = role(map, &identity);
-        self.objects.push(Object { owner: owner(map, &identity), identity, role, mentions: found });
+        self.objects.push(Object { owner, identity, role, mentions: found });
+    }
+
+    /// Takes an item of a list, which need not say its kind.
+    pub(crate) fn add_item(&mut self, item: &Node, list: &Identity) {
+        match item {
+            Node::Map(map) => self.add_object(map, Some(list)),
+            other => self.add(other),
+        }
     }
 
     fn add_list(&mut self, list: &Map, identity: &Identity) {
@@ -164,8 +175,7 @@ impl Found {
     /// Takes the pod templates that stand beside the items. No list of Kubernetes has any; a custom resource whose kind happens to end
     /// like a list's may.
     fn add_beside_items(&mut self, list: &Map, identity: &Identity) {
-        let who = who(identity);
-        let mut mentions = Mentions { who: &who, strict: false, found: Vec::new(), faults: Vec::new() };
+        let mut mentions = Mentions { strict: false, ..Mentions::of(identity) };
         list.pairs().filter(|(key, _)| *key != "items").for_each(|(_, value)| mentions.descend(value));
         let Mentions { found, faults, .. } = mentions;
         self.faults.extend(faults);
@@ -234,7 +244,7 @@ fn is_list(map: &Map, identity: &Identity) -> bool {
 
 /// The group in an `apiVersion`: `apps` of `apps/v1`, nothing of `v1`. The workloads of `extensions` are those of `apps` under an older
 /// name: one cluster serves the same object under both.
-fn group(version: &str) -> String {
+pub(crate) fn group(version: &str) -> String {
     match version.split_once('/') {
         Some(("extensions", _)) => "apps".to_owned(),
         Some((group, _)) => group.to_owned(),
@@ -262,25 +272,36 @@ fn is_workload(identity: &Identity) -> bool {
 
 fn role(map: &Map, identity: &Identity) -> Role {
     let is_zero = |part: &str| map.map(part).and_then(|part| part.string("replicas")).is_some_and(|replicas| replicas == "0");
-    match identity.kind.as_deref() {
-        Some("Pod") => Role::Pod,
-        Some("ControllerRevision") => Role::History,
-        Some("ReplicaSet") if is_zero("spec") || is_zero("status") => Role::Idle,
-        _ => Role::Template,
+    Role::of(identity.kind.as_deref().unwrap_or_default(), || is_zero("spec") || is_zero("status"))
+}
+
+impl Role {
+    /// Of an object of a kind, of which it can be asked whether it wants no pods, or has none.
+    pub(crate) fn of(kind: &str, is_without_pods: impl FnOnce() -> bool) -> Self {
+        match kind {
+            "Pod" => Self::Pod,
+            "ControllerRevision" => Self::History,
+            "ReplicaSet" if is_without_pods() => Self::Idle,
+            _ => Self::Template,
+        }
     }
 }
 
-/// The controller among the owner references, or the first where none says that it controls.
 fn owner(map: &Map, identity: &Identity) -> Option<Identity> {
     let references: Vec<&Map> = map.map("metadata")?.maps("ownerReferences").collect();
-    let controls = |reference: &&&Map| reference.string("controller").is_some_and(|controller| is_true(&controller));
-    let reference = references.iter().find(controls).or_else(|| references.first())?;
+    let controls = |reference: &&Map| reference.string("controller").is_some_and(|controller| is_true(&controller));
+    let reference = controlling(&references, controls)?;
     Some(Identity {
         namespace: identity.namespace.clone(),
         kind: reference.string("kind"),
         name: reference.string("name"),
         group: reference.string("apiVersion").map_or_else(String::new, |version| group(&version)),
     })
+}
+
+/// The controller among the owner references, or the first where none says that it controls.
+pub(crate) fn controlling<T>(references: &[T], controls: impl Fn(&T) -> bool) -> Option<&T> {
+    references.iter().find(|reference| controls(reference)).or_else(|| references.first())
 }
 
 /// Whether a boolean is true in any of the spellings of YAML 1.1, which is what Kubernetes' own reader takes.
@@ -309,16 +330,35 @@ const STATUSES: [(&str, Field); 3] = [
     ("ephemeralContainerStatuses", Field::EphemeralContainer),
 ];
 
+/// What was written for an image, and where, if it stood in a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) at: Option<usize>,
+}
+
+impl<'a> From<&'a Text> for Written<'a> {
+    fn from(text: &'a Text) -> Self {
+        Self { text: &text.text, at: Some(text.start) }
+    }
+}
+
 /// Gathers the images of one object.
-struct Mentions<'a> {
-    who: &'a str,
+#[derive(Debug)]
+pub(crate) struct Mentions {
+    who: String,
     /// Whether a container without an image is a fault.
     strict: bool,
     found: Vec<Mention>,
     faults: Vec<Fault>,
 }
 
-impl Mentions<'_> {
+impl Mentions {
+    /// Of an object in which none was found yet.
+    pub(crate) fn of(identity: &Identity) -> Self {
+        Self { who: who(identity), strict: is_workload(identity), found: Vec::new(), faults: Vec::new() }
+    }
+
     fn search(&mut self, map: &Map) {
         for (key, field) in CONTAINERS {
             for container in map.maps(key) {
@@ -335,12 +375,18 @@ impl Mentions<'_> {
         }
     }
 
-    fn descend(&mut self, node: &Node) {
+    /// Finds the images in a part of the object, at any depth.
+    pub(crate) fn descend(&mut self, node: &Node) {
         match node {
             Node::Map(map) => self.search(map),
             Node::List(items) => items.iter().for_each(|item| self.descend(item)),
             _ => {}
         }
+    }
+
+    /// A kind of Kubernetes itself that names no container.
+    pub(crate) fn add_no_containers(&mut self, at: Option<usize>) {
+        self.fault_at(at, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
     }
 
     /// Sees that a kind of Kubernetes itself has a pod's spec where it belongs, and lists where lists belong: in anything else an image
@@ -350,13 +396,13 @@ impl Mentions<'_> {
         let spec = path_of_pod_spec(kind).iter().try_fold(object, |map, key| map.map(key));
         let listed = spec.and_then(|spec| spec.get("containers"));
         let (Some(spec), false) = (spec, matches!(listed, None | Some(Node::Null))) else {
-            return self.fault(place, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+            return self.add_no_containers(place.map(|text| text.start));
         };
         for key in CONTAINERS.iter().map(|(key, _)| *key).chain(["volumes"]) {
             match spec.get(key) {
                 None | Some(Node::Null) => {}
                 Some(Node::List(items)) if items.is_empty() && key == "containers" => {
-                    self.fault(place, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+                    self.add_no_containers(place.map(|text| text.start));
                 }
                 Some(Node::List(items)) => {
                     let near = items.iter().find_map(Node::first_text).or(place);
@@ -376,25 +422,38 @@ impl Mentions<'_> {
     }
 
     fn add_image(&mut self, holder: &Map, key: &str, container: Option<String>, field: Field) {
-        let what = if field == Field::ImageVolume { "volume" } else { "container" };
-        let place = format!(", {what} {}", container.as_deref().unwrap_or("without a name"));
-        let Some(text) = holder.text(key) else {
-            match holder.get(key) {
-                None | Some(Node::Null | Node::Text(_)) if self.strict => {
-                    let cause = format!("{place} has no image; is it a patch, or was it cut off? Give the whole manifest");
-                    self.fault(holder.text("name"), cause);
-                }
-                Some(_) if self.strict => self.fault(holder.text("name"), format!("{place}: its image is no text")),
-                _ => {}
+        match (holder.text(key), holder.get(key)) {
+            (Some(text), _) => self.add_written(container, Written::from(text), field),
+            (None, None | Some(Node::Null | Node::Text(_))) => {
+                self.add_written(container, Written { text: "", at: holder.text("name").map(|name| name.start) }, field);
+            }
+            (None, Some(_)) if self.strict => {
+                let cause = format!("{}: its image is no text", place_of(container.as_deref(), field));
+                self.fault(holder.text("name"), cause);
+            }
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// Takes the image of a container or a volume as it was written, which may be not at all.
+    pub(crate) fn add_written(&mut self, container: Option<String>, image: Written<'_>, field: Field) {
+        let written = image.text.trim();
+        if written.is_empty() {
+            if self.strict {
+                let place = place_of(container.as_deref(), field);
+                self.fault_at(image.at, format!("{place} has no image; is it a patch, or was it cut off? Give the whole manifest"));
             }
             return;
-        };
-        match parse_image(&text.text) {
+        }
+        match parse_image(written) {
             Ok(reference) => {
-                let image = text.text.trim().to_owned();
+                let image = written.to_owned();
                 self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
             }
-            Err(cause) => self.fault(Some(text), format!("{place}: {cause}")),
+            Err(cause) => {
+                let place = place_of(container.as_deref(), field);
+                self.fault_at(image.at, format!("{place}: {cause}"));
+            }
         }
     }
 
@@ -403,31 +462,39 @@ impl Mentions<'_> {
         let Some(status) = pod.map("status") else { return };
         for (key, field) in STATUSES {
             for state in status.maps(key) {
-                self.add_status(state, field);
+                let written = |key: &str| state.text(key).map(Written::from);
+                self.add_status(state.string("name"), written("image"), written("imageID"), field);
             }
         }
     }
 
-    fn add_status(&mut self, state: &Map, field: Field) {
-        let container = state.string("name");
-        let place = format!(", status of container {}", container.as_deref().unwrap_or("without a name"));
+    /// Takes what the container runtime says of one container.
+    pub(crate) fn add_status(
+        &mut self,
+        container: Option<String>,
+        image: Option<Written<'_>>,
+        image_id: Option<Written<'_>>,
+        field: Field,
+    ) {
+        let told_of = container.clone();
+        let place = || format!(", status of container {}", told_of.as_deref().unwrap_or("without a name"));
         let mut names = Vec::new();
         let mut config = None;
         let mut running = None;
         // A runtime that lost the name of what it runs gives the ID in the place of the image.
-        for key in ["image", "imageID"] {
-            let Some(text) = state.text(key) else { continue };
-            match text.text.parse::<ImageId>() {
+        for (is_id, written) in [(false, image), (true, image_id)] {
+            let Some(written) = written else { continue };
+            match written.text.parse::<ImageId>() {
                 Ok(ImageId::Config(digest)) => config = Some(digest),
                 Ok(ImageId::Pullable(reference)) => {
                     running.clone_from(&reference.digest);
-                    names.push((without_scheme(&text.text), reference));
+                    names.push((without_scheme(written.text), reference));
                 }
-                Err(_) if key == "image" => match parse_image(&text.text) {
-                    Ok(reference) => names.push((text.text.trim(), reference)),
-                    Err(cause) => self.fault(Some(text), format!("{place}: {cause}")),
+                Err(_) if !is_id => match parse_image(written.text) {
+                    Ok(reference) => names.push((written.text.trim(), reference)),
+                    Err(cause) => self.fault_at(written.at, format!("{}: {cause}", place())),
                 },
-                Err(error) => self.fault(Some(text), format!("{place}: {error}")),
+                Err(error) => self.fault_at(written.at, format!("{}: {error}", place())),
             }
         }
         let mut told: Vec<Reference> = Vec::new();
@@ -452,8 +519,18 @@ impl Mentions<'_> {
     }
 
     fn fault(&mut self, place: Option<&Text>, cause: String) {
-        self.faults.push(Fault { at: place.map(|text| text.start), cause: format!("{}{cause}", self.who) });
+        self.fault_at(place.map(|text| text.start), cause);
     }
+
+    pub(crate) fn fault_at(&mut self, at: Option<usize>, cause: String) {
+        self.faults.push(Fault { at, cause: format!("{}{cause}", self.who) });
+    }
+}
+
+/// Where in an object an image is named, for people: `, container app`.
+fn place_of(container: Option<&str>, field: Field) -> String {
+    let what = if field == Field::ImageVolume { "volume" } else { "container" };
+    format!(", {what} {}", container.unwrap_or("without a name"))
 }
 
 /// Parses what a manifest or a list names as an image.

@@ -50,6 +50,29 @@ fn first(one: Option<Field>, other: Option<Field>) -> Option<Field> {
     one.into_iter().chain(other).min()
 }
 
+/// Gathers what the objects of one source use.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering {
+    objects: Vec<Object>,
+}
+
+impl Gathering {
+    /// Takes an object.
+    pub(crate) fn add(&mut self, object: Object) {
+        self.objects.push(object);
+    }
+
+    /// Takes what another one gathered.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.objects.extend(other.objects);
+    }
+
+    /// The uses, as of [`uses`].
+    pub(crate) fn uses(self, source: &str) -> Vec<Use> {
+        uses(source, &self.objects)
+    }
+}
+
 /// The uses that the objects of one source make, in a fixed order: namespace, owner, container, image, digest.
 pub(crate) fn uses(source: &str, objects: &[Object]) -> Vec<Use> {
     let mut owners: BTreeMap<&Identity, Option<&Identity>> = BTreeMap::new();
