@@ -68,15 +68,8 @@ impl Part {
             let same = same_as.as_ref().and_then(|same| parts.iter().find(|part| part.record.name == *same));
             let error = same.map_or_else(|| first_of(&answer.problems), |same| same.record.error.clone());
             let missing = same.map_or_else(|| answer.missing.clone(), |same| same.record.missing.clone());
-            let record = record::Source {
-                kind: SourceKind::Context,
-                name,
-                server,
-                complete: error.is_none(),
-                error,
-                same_as: same_as.clone(),
-                missing,
-            };
+            let (kind, complete) = (SourceKind::Context, error.is_none());
+            let record = record::Source { kind, name, server, complete, error, same_as: same_as.clone(), missing };
             let uses = answer.gathering.uses(&record.name);
             let of_name = |sentence: String| format!("{}: {sentence}", record.name);
             let problems = answer.problems.into_iter().map(of_name).collect();
