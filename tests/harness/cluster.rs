@@ -130,12 +130,17 @@ impl Cluster {
 
     /// The way in for somebody who may do anything; it shows a token.
     pub fn access(&self) -> Access {
-        Access::to(&self.url()).ca_file(self.ca_file()).token(&self.admin().token)
+        Access::to(&self.url()).ca_file(self.ca_file()).token(&self.token())
     }
 
     /// Who may do anything.
     pub fn admin(&self) -> User {
         self.user_named("admin")
+    }
+
+    /// The token of who may do anything.
+    pub fn token(&self) -> String {
+        self.admin().token
     }
 
     /// A user of whom nobody else heard, and who has no right but those that everybody has who is known.
