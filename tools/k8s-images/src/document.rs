@@ -63,6 +63,16 @@ pub(crate) fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
     (nodes, faults)
 }
 
+/// Reads a text that is one JSON value.
+pub(crate) fn json(text: &str) -> Result<Node, Fault> {
+    let mut nodes = Vec::new();
+    read_json(text, text, &mut nodes)?;
+    match nodes.pop() {
+        Some(node) if nodes.is_empty() => Ok(node),
+        _ => Err(Fault { at: None, cause: "is not one JSON value".to_owned() }),
+    }
+}
+
 /// Where in `text` a part of it begins.
 fn start_of(text: &str, part: &str) -> usize {
     part.as_ptr().addr().saturating_sub(text.as_ptr().addr())

@@ -8,6 +8,8 @@
 //! ContainerStatus (`image`, `imageID`). A custom resource holds a pod template anywhere, so these lists are looked for
 //! everywhere in an object.
 
+use std::sync::Arc;
+
 use common::digest::Digest;
 use common::record::Field;
 use common::reference::{ImageId, Reference};
@@ -37,12 +39,14 @@ pub(crate) struct Object {
     pub(crate) owner: Option<Identity>,
     /// What its images are to a cluster.
     pub(crate) role: Role,
+    /// Whether it is a pod that has ended, and was not removed yet.
+    pub(crate) finished: bool,
     /// The images that it names.
     pub(crate) mentions: Vec<Mention>,
 }
 
 /// What an object's images are to a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// It is a pod.
     Pod,
@@ -64,7 +68,7 @@ pub(crate) struct Mention {
     /// The image as it was written.
     pub(crate) image: String,
     /// What that means.
-    pub(crate) reference: Reference,
+    pub(crate) reference: Arc<Reference>,
     /// The digest that runs.
     pub(crate) running: Option<Digest>,
     /// The digest of the config that runs.
@@ -123,20 +127,32 @@ impl Found {
             self.fault(map.text("kind"), format!("{kind}: {}", Unbuilt::Kustomization));
             return;
         }
-        let who = who(&identity);
-        let strict = is_workload(&identity);
-        let mut mentions = Mentions { who: &who, strict, found: Vec::new(), faults: Vec::new() };
+        let mut mentions = Mentions::of(&identity);
         mentions.search(map);
-        if strict {
+        if mentions.strict {
             mentions.check_pod_spec(map, kind);
         }
         if kind == "Pod" {
             mentions.add_statuses(map);
         }
-        let Mentions { found, faults, .. } = mentions;
-        self.faults.extend(faults);
         let role = role(map, &identity);
-        self.objects.push(Object { owner: owner(map, &identity), identity, role, mentions: found });
+        self.add_mentions(owner(map, &identity), identity, role, mentions);
+    }
+
+    /// Takes what was found in an object.
+    pub(crate) fn add_mentions(&mut self, owner: Option<Identity>, identity: Identity, role: Role, mentions: Mentions) {
+        let Mentions { found, faults, finished, .. } = mentions;
+        self.faults.extend(faults);
+        let finished = role == Role::Pod && finished;
+        self.objects.push(Object { owner, identity, role, finished, mentions: found });
+    }
+
+    /// Takes an item of a list, which need not say its kind.
+    pub(crate) fn add_item(&mut self, item: &Node, list: &Identity) {
+        match item {
+            Node::Map(map) => self.add_object(map, Some(list)),
+            other => self.add(other),
+        }
     }
 
     fn add_list(&mut self, list: &Map, identity: &Identity) {
@@ -164,14 +180,13 @@ impl Found {
     /// Takes the pod templates that stand beside the items. No list of Kubernetes has any; a custom resource whose kind happens to end
     /// like a list's may.
     fn add_beside_items(&mut self, list: &Map, identity: &Identity) {
-        let who = who(identity);
-        let mut mentions = Mentions { who: &who, strict: false, found: Vec::new(), faults: Vec::new() };
+        let mut mentions = Mentions { strict: false, ..Mentions::of(identity) };
         list.pairs().filter(|(key, _)| *key != "items").for_each(|(_, value)| mentions.descend(value));
         let Mentions { found, faults, .. } = mentions;
         self.faults.extend(faults);
         if !found.is_empty() {
             let (identity, owner) = (identity.clone(), owner(list, identity));
-            self.objects.push(Object { identity, owner, role: Role::Template, mentions: found });
+            self.objects.push(Object { identity, owner, role: Role::Template, finished: false, mentions: found });
         }
     }
 
@@ -234,7 +249,7 @@ fn is_list(map: &Map, identity: &Identity) -> bool {
 
 /// The group in an `apiVersion`: `apps` of `apps/v1`, nothing of `v1`. The workloads of `extensions` are those of `apps` under an older
 /// name: one cluster serves the same object under both.
-fn group(version: &str) -> String {
+pub(crate) fn group(version: &str) -> String {
     match version.split_once('/') {
         Some(("extensions", _)) => "apps".to_owned(),
         Some((group, _)) => group.to_owned(),
@@ -262,25 +277,36 @@ fn is_workload(identity: &Identity) -> bool {
 
 fn role(map: &Map, identity: &Identity) -> Role {
     let is_zero = |part: &str| map.map(part).and_then(|part| part.string("replicas")).is_some_and(|replicas| replicas == "0");
-    match identity.kind.as_deref() {
-        Some("Pod") => Role::Pod,
-        Some("ControllerRevision") => Role::History,
-        Some("ReplicaSet") if is_zero("spec") || is_zero("status") => Role::Idle,
-        _ => Role::Template,
+    Role::of(identity.kind.as_deref().unwrap_or_default(), || is_zero("spec") || is_zero("status"))
+}
+
+impl Role {
+    /// Of an object of a kind, of which it can be asked whether it wants no pods, or has none.
+    pub(crate) fn of(kind: &str, is_without_pods: impl FnOnce() -> bool) -> Self {
+        match kind {
+            "Pod" => Self::Pod,
+            "ControllerRevision" => Self::History,
+            "ReplicaSet" if is_without_pods() => Self::Idle,
+            _ => Self::Template,
+        }
     }
 }
 
-/// The controller among the owner references, or the first where none says that it controls.
 fn owner(map: &Map, identity: &Identity) -> Option<Identity> {
     let references: Vec<&Map> = map.map("metadata")?.maps("ownerReferences").collect();
-    let controls = |reference: &&&Map| reference.string("controller").is_some_and(|controller| is_true(&controller));
-    let reference = references.iter().find(controls).or_else(|| references.first())?;
+    let controls = |reference: &&Map| reference.string("controller").is_some_and(|controller| is_true(&controller));
+    let reference = controlling(&references, controls)?;
     Some(Identity {
         namespace: identity.namespace.clone(),
         kind: reference.string("kind"),
         name: reference.string("name"),
         group: reference.string("apiVersion").map_or_else(String::new, |version| group(&version)),
     })
+}
+
+/// The controller among the owner references, or the first where none says that it controls.
+pub(crate) fn controlling<T>(references: &[T], controls: impl Fn(&T) -> bool) -> Option<&T> {
+    references.iter().find(|reference| controls(reference)).or_else(|| references.first())
 }
 
 /// Whether a boolean is true in any of the spellings of YAML 1.1, which is what Kubernetes' own reader takes.
@@ -309,16 +335,42 @@ const STATUSES: [(&str, Field); 3] = [
     ("ephemeralContainerStatuses", Field::EphemeralContainer),
 ];
 
+/// What was written for an image, and where, if it stood in a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) at: Option<usize>,
+}
+
+impl<'a> From<&'a Text> for Written<'a> {
+    fn from(text: &'a Text) -> Self {
+        Self { text: &text.text, at: Some(text.start) }
+    }
+}
+
 /// Gathers the images of one object.
-struct Mentions<'a> {
-    who: &'a str,
+#[derive(Debug)]
+pub(crate) struct Mentions {
+    who: String,
     /// Whether a container without an image is a fault.
     strict: bool,
     found: Vec<Mention>,
     faults: Vec<Fault>,
+    /// Whether it is a pod that has ended.
+    finished: bool,
 }
 
-impl Mentions<'_> {
+impl Mentions {
+    /// Of an object in which none was found yet.
+    pub(crate) fn of(identity: &Identity) -> Self {
+        Self { who: who(identity), strict: is_workload(identity), found: Vec::new(), faults: Vec::new(), finished: false }
+    }
+
+    /// Takes the phase of a pod: in two of them no container of it will start again (Kubernetes API reference, PodPhase).
+    pub(crate) fn add_phase(&mut self, phase: Option<&str>) {
+        self.finished = matches!(phase, Some("Succeeded" | "Failed"));
+    }
+
     fn search(&mut self, map: &Map) {
         for (key, field) in CONTAINERS {
             for container in map.maps(key) {
@@ -335,12 +387,18 @@ impl Mentions<'_> {
         }
     }
 
-    fn descend(&mut self, node: &Node) {
+    /// Finds the images in a part of the object, at any depth.
+    pub(crate) fn descend(&mut self, node: &Node) {
         match node {
             Node::Map(map) => self.search(map),
             Node::List(items) => items.iter().for_each(|item| self.descend(item)),
             _ => {}
         }
+    }
+
+    /// A kind of Kubernetes itself that names no container.
+    pub(crate) fn add_no_containers(&mut self, at: Option<usize>) {
+        self.fault_at(at, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
     }
 
     /// Sees that a kind of Kubernetes itself has a pod's spec where it belongs, and lists where lists belong: in anything else an image
@@ -350,13 +408,13 @@ impl Mentions<'_> {
         let spec = path_of_pod_spec(kind).iter().try_fold(object, |map, key| map.map(key));
         let listed = spec.and_then(|spec| spec.get("containers"));
         let (Some(spec), false) = (spec, matches!(listed, None | Some(Node::Null))) else {
-            return self.fault(place, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+            return self.add_no_containers(place.map(|text| text.start));
         };
         for key in CONTAINERS.iter().map(|(key, _)| *key).chain(["volumes"]) {
             match spec.get(key) {
                 None | Some(Node::Null) => {}
                 Some(Node::List(items)) if items.is_empty() && key == "containers" => {
-                    self.fault(place, " has no containers; is it a patch, or was it cut off? Give the whole manifest".to_owned());
+                    self.add_no_containers(place.map(|text| text.start));
                 }
                 Some(Node::List(items)) => {
                     let near = items.iter().find_map(Node::first_text).or(place);
@@ -376,75 +434,98 @@ impl Mentions<'_> {
     }
 
     fn add_image(&mut self, holder: &Map, key: &str, container: Option<String>, field: Field) {
-        let what = if field == Field::ImageVolume { "volume" } else { "container" };
-        let place = format!(", {what} {}", container.as_deref().unwrap_or("without a name"));
-        let Some(text) = holder.text(key) else {
-            match holder.get(key) {
-                None | Some(Node::Null | Node::Text(_)) if self.strict => {
-                    let cause = format!("{place} has no image; is it a patch, or was it cut off? Give the whole manifest");
-                    self.fault(holder.text("name"), cause);
-                }
-                Some(_) if self.strict => self.fault(holder.text("name"), format!("{place}: its image is no text")),
-                _ => {}
+        match (holder.text(key), holder.get(key)) {
+            (Some(text), _) => self.add_written(container, Written::from(text), field),
+            (None, None | Some(Node::Null | Node::Text(_))) => {
+                self.add_written(container, Written { text: "", at: holder.text("name").map(|name| name.start) }, field);
+            }
+            (None, Some(_)) if self.strict => {
+                let cause = format!("{}: its image is no text", place_of(container.as_deref(), field));
+                self.fault(holder.text("name"), cause);
+            }
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// Takes the image of a container or a volume as it was written, which may be not at all.
+    pub(crate) fn add_written(&mut self, container: Option<String>, image: Written<'_>, field: Field) {
+        let written = image.text.trim();
+        if written.is_empty() {
+            if self.strict {
+                let place = place_of(container.as_deref(), field);
+                self.fault_at(image.at, format!("{place} has no image; is it a patch, or was it cut off? Give the whole manifest"));
             }
             return;
-        };
-        match parse_image(&text.text) {
+        }
+        match parse_image(written) {
             Ok(reference) => {
-                let image = text.text.trim().to_owned();
+                let (image, reference) = (written.to_owned(), Arc::new(reference));
                 self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
             }
-            Err(cause) => self.fault(Some(text), format!("{place}: {cause}")),
+            Err(cause) => {
+                let place = place_of(container.as_deref(), field);
+                self.fault_at(image.at, format!("{place}: {cause}"));
+            }
         }
     }
 
     /// Takes what the container runtime says: the digests that run, and names that the spec does not have.
     fn add_statuses(&mut self, pod: &Map) {
         let Some(status) = pod.map("status") else { return };
+        self.add_phase(status.string("phase").as_deref());
         for (key, field) in STATUSES {
             for state in status.maps(key) {
-                self.add_status(state, field);
+                let written = |key: &str| state.text(key).map(Written::from);
+                self.add_status(state.string("name"), written("image"), written("imageID"), field);
             }
         }
     }
 
-    fn add_status(&mut self, state: &Map, field: Field) {
-        let container = state.string("name");
-        let place = format!(", status of container {}", container.as_deref().unwrap_or("without a name"));
+    /// Takes what the container runtime says of one container.
+    pub(crate) fn add_status(
+        &mut self,
+        container: Option<String>,
+        image: Option<Written<'_>>,
+        image_id: Option<Written<'_>>,
+        field: Field,
+    ) {
+        let told_of = container.clone();
+        let place = || format!(", status of container {}", told_of.as_deref().unwrap_or("without a name"));
         let mut names = Vec::new();
         let mut config = None;
         let mut running = None;
         // A runtime that lost the name of what it runs gives the ID in the place of the image.
-        for key in ["image", "imageID"] {
-            let Some(text) = state.text(key) else { continue };
-            match text.text.parse::<ImageId>() {
+        for (is_id, written) in [(false, image), (true, image_id)] {
+            let Some(written) = written else { continue };
+            match written.text.parse::<ImageId>() {
                 Ok(ImageId::Config(digest)) => config = Some(digest),
                 Ok(ImageId::Pullable(reference)) => {
                     running.clone_from(&reference.digest);
-                    names.push((without_scheme(&text.text), reference));
+                    names.push((without_scheme(written.text), reference));
                 }
-                Err(_) if key == "image" => match parse_image(&text.text) {
-                    Ok(reference) => names.push((text.text.trim(), reference)),
-                    Err(cause) => self.fault(Some(text), format!("{place}: {cause}")),
+                Err(_) if !is_id => match parse_image(written.text) {
+                    Ok(reference) => names.push((written.text.trim(), reference)),
+                    Err(cause) => self.fault_at(written.at, format!("{}: {cause}", place())),
                 },
-                Err(error) => self.fault(Some(text), format!("{place}: {error}")),
+                Err(error) => self.fault_at(written.at, format!("{}: {error}", place())),
             }
         }
-        let mut told: Vec<Reference> = Vec::new();
+        let mut told: Vec<Arc<Reference>> = Vec::new();
         for mention in &mut self.found {
             if mention.field == Some(field) && mention.container == container {
                 mention.running.clone_from(&running);
                 mention.config.clone_from(&config);
-                told.push(mention.reference.clone());
+                told.push(Arc::clone(&mention.reference));
             }
         }
         for (image, reference) in names {
-            let is_told = |told: &Reference| {
+            let is_told = |told: &Arc<Reference>| {
                 (&told.registry, &told.repository) == (&reference.registry, &reference.repository)
                     && (reference.tag.is_none() || reference.tag == told.tag)
             };
             if !told.iter().any(is_told) {
-                told.push(reference.clone());
+                let reference = Arc::new(reference);
+                told.push(Arc::clone(&reference));
                 let (image, running, config) = (image.to_owned(), running.clone(), config.clone());
                 self.found.push(Mention { container: container.clone(), field: Some(field), image, reference, running, config });
             }
@@ -452,8 +533,18 @@ impl Mentions<'_> {
     }
 
     fn fault(&mut self, place: Option<&Text>, cause: String) {
-        self.faults.push(Fault { at: place.map(|text| text.start), cause: format!("{}{cause}", self.who) });
+        self.fault_at(place.map(|text| text.start), cause);
     }
+
+    pub(crate) fn fault_at(&mut self, at: Option<usize>, cause: String) {
+        self.faults.push(Fault { at, cause: format!("{}{cause}", self.who) });
+    }
+}
+
+/// Where in an object an image is named, for people: `, container app`.
+fn place_of(container: Option<&str>, field: Field) -> String {
+    let what = if field == Field::ImageVolume { "volume" } else { "container" };
+    format!(", {what} {}", container.unwrap_or("without a name"))
 }
 
 /// Parses what a manifest or a list names as an image.

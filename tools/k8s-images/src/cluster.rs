@@ -1,0 +1,258 @@
+//! What one cluster may still need: all of its objects that name images, asked of its API server.
+//!
+//! Owns which lists are read, side by side and in which order, and what it means for the inventory if one of them is not to be had. Which
+//! cluster is meant, and how its server is reached, is the caller's: it gives a client.
+
+mod custom; // custom resources: which of them may name images, and what they name
+mod decode; // items of lists into objects
+mod definition; // what a CustomResourceDefinition says of its resource
+mod discovery; // what is served beside the kinds of Kubernetes itself
+mod helm; // the releases that Helm keeps for a rollback
+mod kinds; // the kinds of Kubernetes itself, and their names
+mod list; // a whole list, page by page
+mod message; // the protobuf messages, with the fields that are asked for
+mod page; // one answer: a page of a list, or a refusal
+mod request; // one request, made again where that is right
+mod retry; // whether, and after how long
+mod schema; // whether an object of a schema may name an image
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{OptionFuture, join3};
+use futures_util::{StreamExt as _, stream};
+
+use self::kinds::{BUILT_IN, BuiltIn, NODES, Need, Resource};
+use self::list::{List, Listed, Query};
+use self::page::Item;
+pub(crate) use self::request::Form;
+use self::request::{Failure, FailureKind, Requests};
+use self::retry::Patience;
+use crate::object::Found;
+use crate::uses::Gathering;
+
+/// What is asked of a cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    /// Only what is in these namespaces; all where there is none.
+    pub(crate) namespaces: Vec<String>,
+    /// Only what these labels select.
+    pub(crate) selector: Option<String>,
+    /// Whether custom resources are searched for pod templates.
+    pub(crate) custom_resources: bool,
+    /// Whether the releases that Helm keeps for a rollback are read.
+    pub(crate) helm_history: bool,
+    /// Whether the images that nodes hold are read.
+    pub(crate) nodes: bool,
+    /// The kinds that may be missing.
+    pub(crate) allow_missing: Vec<String>,
+    /// In which form the kinds of Kubernetes itself are asked for.
+    pub(crate) form: Form,
+}
+
+/// What a cluster said.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// What its objects use.
+    pub(crate) gathering: Gathering,
+    /// What makes it incomplete.
+    pub(crate) problems: Vec<String>,
+    /// What a person should know.
+    pub(crate) notes: Vec<String>,
+    /// The kinds that could not be read and may be missing: `cronjobs.batch`.
+    pub(crate) missing: Vec<String>,
+    /// The version of each list, by its kind: `pods`, `deployments.apps`; with the namespace where it was narrowed to some: `shop/pods`.
+    pub(crate) resource_versions: BTreeMap<String, String>,
+}
+
+impl Answer {
+    /// Takes what another part of the cluster said.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.gathering.absorb(other.gathering);
+        for (known, more) in [(&mut self.problems, other.problems), (&mut self.notes, other.notes), (&mut self.missing, other.missing)] {
+            for sentence in more {
+                if !known.contains(&sentence) {
+                    known.push(sentence);
+                }
+            }
+        }
+        self.resource_versions.extend(other.resource_versions);
+    }
+}
+
+/// How many lists of a cluster are read at once.
+const AT_ONCE: usize = 3;
+
+/// Reads a cluster.
+///
+/// The client must not try again by itself, see [`request`].
+pub(crate) async fn read(client: &kube::Client, asked: &Asked) -> Answer {
+    read_patiently(client, asked, Patience::default()).await
+}
+
+async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience) -> Answer {
+    let requests = Requests::new(client.clone(), patience);
+    let mut lists = lists(asked).into_iter();
+    let mut answer = Answer::default();
+    let Some(first) = lists.next() else { return answer };
+    // One request goes ahead of the others: a server that is not there, or does not know who asks, need not be asked ten times.
+    let begun = first.begin(&requests).await;
+    if let Err(failure) = &begun
+        && failure.is_of_the_server()
+    {
+        answer.problems.push(of_the_server(failure));
+        return answer;
+    }
+    let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
+    let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
+    let (built_in, custom, helm) = join3(built_in(&requests, asked, (first, begun), lists), custom, helm).await;
+    answer.absorb(built_in);
+    answer.absorb(custom.unwrap_or_default());
+    answer.absorb(helm.unwrap_or_default());
+    answer
+}
+
+/// A list that is to be read.
+#[derive(Debug, Clone)]
+struct Wanted {
+    kind: BuiltIn,
+    namespace: Option<String>,
+    query: Query,
+}
+
+/// The lists to be read, in order.
+fn lists(asked: &Asked) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for kind in BUILT_IN.into_iter().chain(asked.nodes.then_some(NODES)) {
+        let narrowed = kind.is_namespaced() && !asked.namespaces.is_empty();
+        let namespaces = if narrowed { asked.namespaces.iter().cloned().map(Some).collect() } else { vec![None] };
+        for namespace in namespaces {
+            let query =
+                Query { label_selector: asked.selector.clone().filter(|_| kind.is_namespaced()), form: asked.form, ..Query::default() };
+            wanted.push(Wanted { kind: kind.clone(), namespace, query });
+        }
+    }
+    wanted
+}
+
+impl Wanted {
+    /// Asks for the first page, in the first of the versions that the cluster serves.
+    async fn begin<'a>(&self, requests: &'a Requests) -> Result<List<'a>, Failure> {
+        let mut result = Err(Failure::other("it has no version"));
+        for version in self.kind.versions {
+            let path = self.kind.resource.path(version, self.namespace.as_deref());
+            result = List::begin(requests, Query { path, ..self.query.clone() }).await;
+            if !matches!(&result, Err(Failure { kind: FailureKind::NotFound, .. })) {
+                break;
+            }
+        }
+        result
+    }
+}
+
+/// What the items of a list come to.
+#[derive(Debug, Default)]
+struct Gathered {
+    gathering: Gathering,
+    problems: Vec<String>,
+}
+
+impl Gathered {
+    fn take(&mut self, found: Found) {
+        let Found { objects, faults, .. } = found;
+        objects.into_iter().for_each(|object| self.gathering.add(object));
+        self.problems.extend(faults.into_iter().map(|fault| fault.cause));
+    }
+}
+
+/// Reads the lists of the kinds of Kubernetes itself, of which the first has begun.
+async fn built_in<'a>(
+    requests: &'a Requests,
+    asked: &Asked,
+    first: (Wanted, Result<List<'a>, Failure>),
+    others: impl Iterator<Item = Wanted>,
+) -> Answer {
+    let (wanted, begun) = first;
+    let wanted = std::iter::once((wanted, Some(begun))).chain(others.map(|wanted| (wanted, None)));
+    let mut readings = stream::iter(wanted.enumerate())
+        .map(|(number, (wanted, begun))| async move {
+            let begun = match begun {
+                Some(begun) => begun,
+                None => wanted.begin(requests).await,
+            };
+            let listed = match begun {
+                Ok(list) => {
+                    let take = |gathered: &mut Gathered, item: Item<'_>| {
+                        gathered.take(decode::object(&wanted.kind, &item)?);
+                        Ok(())
+                    };
+                    list.take_all(take).await
+                }
+                Err(failure) => Err(failure),
+            };
+            (number, wanted, listed)
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut answers = BTreeMap::new();
+    while let Some((number, wanted, listed)) = readings.next().await {
+        let of_the_server = listed.as_ref().is_err_and(Failure::is_of_the_server);
+        answers.insert(number, answer(asked, &wanted, listed));
+        if of_the_server {
+            // The other lists would say the same.
+            break;
+        }
+    }
+    let mut whole = Answer::default();
+    answers.into_values().for_each(|answer| whole.absorb(answer));
+    whole
+}
+
+/// What a list means for the inventory.
+fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failure>) -> Answer {
+    let mut answer = Answer::default();
+    let resource = &wanted.kind.resource;
+    let who = resource.of(wanted.namespace.as_deref());
+    match listed {
+        Ok(Listed { gathered: Gathered { gathering, problems }, resource_version }) => {
+            answer.gathering = gathering;
+            answer.problems = problems;
+            answer.resource_versions.extend(resource_version.map(|version| (resource.key(wanted.namespace.as_deref()), version)));
+        }
+        Err(failure) if failure.is_of_the_server() => answer.problems.push(of_the_server(&failure)),
+        Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&who, &failure, None)),
+        Err(Failure { kind: FailureKind::NotFound, .. }) => {
+            answer.notes.push(format!("the cluster does not serve {}, and has none", resource.name()));
+        }
+        Err(failure) => answer.lack(asked, resource, &who, &failure),
+    }
+    answer
+}
+
+impl Answer {
+    /// A kind that an inventory can do without could not be read: it is missing where that was allowed, and a problem otherwise.
+    fn lack(&mut self, asked: &Asked, resource: &Resource, who: &str, failure: &Failure) {
+        if asked.allow_missing.iter().any(|allowed| resource.is_meant_by(allowed)) {
+            self.missing.push(resource.name());
+            self.notes.push(format!("{}; --allow-missing lets it go", sentence(who, failure, None)));
+        } else {
+            self.problems.push(sentence(who, failure, Some(resource)));
+        }
+    }
+}
+
+/// What is said of a list that is not to be had; `forgivable` is the kind that may be missing.
+fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> String {
+    let allow = forgivable.map_or_else(String::new, |resource| format!(", or --allow-missing {}", resource.name()));
+    match failure.kind {
+        FailureKind::Forbidden => format!("may not list {who}: {failure}; grant it (k8s-images --generate rbac){allow}"),
+        FailureKind::NotFound => format!("does not serve {who}: {failure}; is this the address of a Kubernetes API server?"),
+        _ => format!("listing {who}: {failure}"),
+    }
+}
+
+/// What is said of a failure that is the same for every list.
+fn of_the_server(failure: &Failure) -> String {
+    match failure.kind {
+        FailureKind::Unauthorized => format!("the server does not accept these credentials: {failure}"),
+        _ => format!("the server cannot be reached: {failure}"),
+    }
+}

@@ -1,0 +1,175 @@
+//! The inventory: what all sources said, as records, and as sentences for people.
+//!
+//! Owns the envelope (scope, trailer), what makes the whole incomplete, and what is said about it. How a source is read is nothing to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use common::cli::{self, Context, Status};
+use common::record::{self, Header, Scope, SourceKind, Trailer, Use};
+use serde::Serialize;
+
+use crate::args::ClusterFlags;
+use crate::clusters::Cluster;
+use crate::contexts;
+use crate::source::Source;
+
+/// What was read under one name.
+#[derive(Debug)]
+pub(crate) struct Part {
+    record: record::Source,
+    uses: Vec<Use>,
+    /// What makes it incomplete.
+    problems: Vec<String>,
+    /// What people should know.
+    notes: Vec<String>,
+    resource_versions: BTreeMap<String, String>,
+}
+
+/// What the trailer counts beside the records.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Totals<'a> {
+    /// Distinct images: registry, repository, and tag or digest.
+    images: usize,
+    /// Distinct repositories.
+    repositories: usize,
+    /// Sources that were not read whole.
+    incomplete_sources: usize,
+    /// Of clusters: at which version each list was read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    resource_versions: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
+}
+
+/// How many problems of a source are said. Whoever renders no template has one for each file.
+const PROBLEMS_SAID: usize = 20;
+
+impl Part {
+    /// What files hold, or lists of images.
+    pub(crate) fn of_source(mut source: Source) -> Self {
+        let uses = source.finish();
+        Self { record: source.record(), uses, problems: source.problems, notes: source.notes, resource_versions: BTreeMap::new() }
+    }
+
+    /// What clusters said, in order. One that is the same as another stands as complete as that does.
+    pub(crate) fn of_clusters(clusters: Vec<Cluster>, context: &Context) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for Cluster { name, server, same_as, answer, said } in clusters {
+            said.iter().for_each(|line| context.say(format_args!("{name}: {line}")));
+            let same = same_as.as_ref().and_then(|same| parts.iter().find(|part| part.record.name == *same));
+            let error = same.map_or_else(|| first_of(&answer.problems), |same| same.record.error.clone());
+            let (kind, complete, missing) = (SourceKind::Context, error.is_none(), answer.missing);
+            let record = record::Source { kind, name, server, complete, error, same_as: same_as.clone(), missing };
+            let uses = answer.gathering.uses(&record.name);
+            let of_name = |sentence: String| format!("{}: {sentence}", record.name);
+            let problems = answer.problems.into_iter().map(of_name).collect();
+            let mut notes: Vec<String> = answer.notes.into_iter().map(of_name).collect();
+            if let Some(same) = same_as {
+                notes.push(format!("{}: is the same server and user as {same}, and is read once", record.name));
+            }
+            parts.push(Self { record, uses, problems, notes, resource_versions: answer.resource_versions });
+        }
+        parts
+    }
+
+    fn is_complete(&self) -> bool {
+        self.record.complete
+    }
+}
+
+/// The first reason and how many more there are.
+fn first_of(problems: &[String]) -> Option<String> {
+    let first = problems.first()?;
+    Some(match problems.len() {
+        1 => first.clone(),
+        all => format!("{first} (and {} more)", all - 1),
+    })
+}
+
+/// What was asked for. `narrowed` are the flags about clusters, if one was read.
+fn scope(parts: &[Part], flags: Option<&ClusterFlags>) -> Scope {
+    let sources = parts.iter().map(|part| part.record.clone()).collect();
+    let scope = Scope { sources: Some(sources), partial: Some(flags.is_some_and(ClusterFlags::is_narrowed)), ..Scope::default() };
+    let Some(flags) = flags else { return scope };
+    let ClusterFlags { context, skip_context, namespace, selector, .. } = flags;
+    Scope {
+        contexts: context.clone(),
+        skip_contexts: skip_context.clone(),
+        namespaces: namespace.clone(),
+        selector: selector.clone(),
+        ..scope
+    }
+}
+
+/// Writes the records, and says to people what they should know.
+pub(crate) fn write(parts: &[Part], flags: Option<&ClusterFlags>, time: DateTime<Utc>, context: &Context) -> anyhow::Result<Status> {
+    report(parts, context);
+    let complete = parts.iter().all(Part::is_complete);
+    let mut output = context.output();
+    output.write(&Header::new(context.name(), context.version(), time).with_scope(scope(parts, flags)))?;
+    let uses: Vec<&Use> = parts.iter().flat_map(|part| &part.uses).collect();
+    for used in &uses {
+        output.write(used)?;
+    }
+    let totals = totals(parts);
+    let records = u64::try_from(uses.len()).context("counting the records")?;
+    output.write(&Trailer::new(complete, records, &totals))?;
+    output.flush()?;
+
+    let number = |count: usize, noun| cli::count(u64::try_from(count).unwrap_or(u64::MAX), noun);
+    context.summarize(format_args!(
+        "{}: {} of {} in {}, {} not complete\n",
+        context.name(),
+        number(totals.images, "image"),
+        number(totals.repositories, "repository"),
+        number(parts.len(), "source"),
+        totals.incomplete_sources,
+    ));
+    Ok(if complete { Status::Done } else { Status::Partial })
+}
+
+fn report(parts: &[Part], context: &Context) {
+    for part in parts {
+        for note in &part.notes {
+            context.summarize(format_args!("{}: {note}\n", context.name()));
+        }
+        for problem in part.problems.iter().take(PROBLEMS_SAID) {
+            context.say(problem);
+        }
+        if let Some(more) = part.problems.len().checked_sub(PROBLEMS_SAID).filter(|more| *more > 0) {
+            context.say(format_args!("and {more} more in the source {}", part.record.name));
+        }
+    }
+    if let Some(way_on) = way_on(parts) {
+        context.say(way_on);
+    }
+}
+
+/// The command line by which only what answered would be read, where something else did not.
+fn way_on(parts: &[Part]) -> Option<String> {
+    let contexts = || parts.iter().filter(|part| part.record.kind == SourceKind::Context);
+    let whole: Vec<&str> = contexts().filter(|part| part.is_complete()).map(|part| part.record.name.as_str()).collect();
+    let failed: Vec<&str> = contexts().filter(|part| !part.is_complete()).map(|part| part.record.name.as_str()).collect();
+    if failed.is_empty() || whole.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the contexts that were read whole: {}; an inventory of them alone does not hold what runs in {}",
+        contexts::flags(whole.iter().copied()),
+        failed.join(", ")
+    ))
+}
+
+fn totals(parts: &[Part]) -> Totals<'_> {
+    let uses = || parts.iter().flat_map(|part| &part.uses);
+    let repositories: BTreeSet<_> = uses().map(|used| (&used.registry, &used.repository)).collect();
+    let images: BTreeSet<_> = uses().map(|used| (&used.registry, &used.repository, &used.tag, used.digest.as_ref())).collect();
+    let versions = parts.iter().filter(|part| !part.resource_versions.is_empty());
+    Totals {
+        images: images.len(),
+        repositories: repositories.len(),
+        incomplete_sources: parts.iter().filter(|part| !part.is_complete()).count(),
+        resource_versions: versions.map(|part| (part.record.name.as_str(), &part.resource_versions)).collect(),
+    }
+}
