@@ -9,15 +9,16 @@ use common::record::{self, SourceKind, Use};
 
 use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
-use crate::object::{Found, Object};
-use crate::{lines, uses};
+use crate::lines;
+use crate::object::Found;
+use crate::uses::Gathering;
 
 /// What one name stands for.
 #[derive(Debug)]
 pub(crate) struct Source {
     kind: SourceKind,
     name: String,
-    objects: Vec<Object>,
+    gathering: Gathering,
     /// What makes it incomplete.
     pub(crate) problems: Vec<String>,
     /// What a person should know.
@@ -27,7 +28,7 @@ pub(crate) struct Source {
 impl Source {
     /// A source in which nothing was found yet.
     pub(crate) fn new(kind: SourceKind, name: String) -> Self {
-        Self { kind, name, objects: Vec::new(), problems: Vec::new(), notes: Vec::new() }
+        Self { kind, name, gathering: Gathering::default(), problems: Vec::new(), notes: Vec::new() }
     }
 
     /// Its name.
@@ -85,12 +86,12 @@ impl Source {
         }
         let mut lines = Lines::new(&text);
         self.problems.extend(faults.into_iter().map(|fault| problem(name, &mut lines, fault)));
-        self.objects.extend(objects);
+        objects.into_iter().for_each(|object| self.gathering.add(object));
     }
 
     /// What it uses, once all of it was taken. A source without any use is not complete.
     pub(crate) fn finish(&mut self) -> Vec<Use> {
-        let uses = uses::uses(&self.name, &self.objects);
+        let uses = std::mem::take(&mut self.gathering).uses(&self.name);
         if uses.is_empty() && self.problems.is_empty() {
             self.problems.push(format!("{}: names no image: no object in it holds a pod template", self.name));
         }
@@ -103,7 +104,8 @@ impl Source {
             1 => first.clone(),
             all => format!("{first} (and {} more)", all - 1),
         });
-        record::Source { kind: self.kind.clone(), name: self.name.clone(), server: None, complete: error.is_none(), error }
+        let (kind, name, complete) = (self.kind.clone(), self.name.clone(), error.is_none());
+        record::Source { kind, name, server: None, complete, error, same_as: None, missing: Vec::new() }
     }
 }
 
