@@ -13,6 +13,7 @@ mod inventory; // what all sources come to, as records and as sentences
 mod kubeconfig; // kubeconfig files, merged
 mod lines; // images one a line
 mod object; // which images an object names, and whose they are
+mod rbac; // what an account needs for what is asked
 mod side_by_side; // threads with a bound and a deadline
 mod source; // what is read under one name, and whether all of it was
 mod tree; // what is kept of a document
