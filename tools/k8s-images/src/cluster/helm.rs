@@ -120,7 +120,7 @@ fn revision(secret: &str, largest: u64) -> (Option<Object>, Vec<String>) {
         }));
     }
     let identity = Identity { namespace, kind: Some(KIND.to_owned()), name: Some(name), group: "helm.sh".to_owned() };
-    (Some(Object { identity, owner: None, role: Role::History, mentions }), problems)
+    (Some(Object { identity, owner: None, role: Role::History, finished: false, mentions }), problems)
 }
 
 /// Unpacks a release, without holding what is not asked for: charts with their files are the most of it.
