@@ -176,7 +176,7 @@ impl Mentions {
 }
 
 /// Where in an object an image is named, for people: `, container app`.
-fn place_of(container: Option<&str>, field: Field) -> String {
+pub(super) fn place_of(container: Option<&str>, field: Field) -> String {
     let what = if field == Field::ImageVolume { "volume" } else { "container" };
     format!(", {what} {}", container.unwrap_or("without a name"))
 }
