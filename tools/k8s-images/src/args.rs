@@ -24,6 +24,7 @@ use crate::cluster::Asked;
   k8s-images -f overlays/prod --name prod > in-use.jsonl
   helm template shop charts/shop | k8s-images -f - --name shop > in-use.jsonl
   docker compose config --images | k8s-images --from lines - --name ci > in-use.jsonl
+  k8s-images --from compose /srv/shop/compose.yaml --name shop > in-use.jsonl
 ")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -52,6 +53,8 @@ pub(crate) struct Args {
 pub(crate) enum From {
     /// Image references, one a line
     Lines,
+    /// Compose files; those under one --name are one project
+    Compose,
 }
 
 /// The flags about clusters.
@@ -144,10 +147,17 @@ impl Args {
                 )
             }
             Some(From::Lines) => (SourceKind::Lines, &self.operands),
+            Some(From::Compose) if self.operands.is_empty() => {
+                bail!("--from compose needs the file to read, or - for standard input: docker compose config | k8s-images --from compose -")
+            }
+            Some(From::Compose) => (SourceKind::Compose, &self.operands),
             None => (SourceKind::Files, &self.filename),
         };
         if let (None, Some(stray)) = (self.from, self.operands.first()) {
-            bail!("what is {0}? Manifests are each given with -f (-f {0}), lists of images with --from lines", stray.display());
+            bail!(
+                "what is {0}? Manifests are each given with -f (-f {0}), lists of images with --from lines, Compose files with --from compose",
+                stray.display()
+            );
         }
         if operands.iter().filter(|operand| is_standard_input(operand)).count() > 1 {
             bail!("standard input (-) is named twice, and can be read only once");

@@ -7,6 +7,7 @@ mod custom; // custom resources: which of them may name images, and what they na
 mod decode; // items of lists into objects
 mod definition; // what a CustomResourceDefinition says of its resource
 mod discovery; // what is served beside the kinds of Kubernetes itself
+mod helm; // the releases that Helm keeps for a rollback
 mod kinds; // the kinds of Kubernetes itself, and their names
 mod list; // a whole list, page by page
 mod message; // the protobuf messages, with the fields that are asked for
@@ -17,7 +18,7 @@ mod schema; // whether an object of a schema may name an image
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{OptionFuture, join};
+use futures_util::future::{OptionFuture, join3};
 use futures_util::{StreamExt as _, stream};
 
 use self::kinds::{BUILT_IN, BuiltIn, NODES, Need, Resource};
@@ -102,9 +103,11 @@ async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience
         return answer;
     }
     let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
-    let (built_in, custom) = join(built_in(&requests, asked, (first, begun), lists), custom).await;
+    let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
+    let (built_in, custom, helm) = join3(built_in(&requests, asked, (first, begun), lists), custom, helm).await;
     answer.absorb(built_in);
     answer.absorb(custom.unwrap_or_default());
+    answer.absorb(helm.unwrap_or_default());
     answer
 }
 

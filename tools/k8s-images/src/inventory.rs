@@ -155,7 +155,7 @@ fn way_on(parts: &[Part]) -> Option<String> {
         return None;
     }
     Some(format!(
-        "read whole with {}; an inventory of these alone protects nothing that only {} runs",
+        "the contexts that were read whole: {}; an inventory of them alone does not hold what runs in {}",
         contexts::flags(whole.iter().copied()),
         failed.join(", ")
     ))

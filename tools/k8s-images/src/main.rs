@@ -4,6 +4,7 @@ mod access; // what a cluster's and a user's entry mean
 mod args; // the command line
 mod cluster; // what one cluster holds, asked of its API server
 mod clusters; // which clusters are asked for, and all of them side by side
+mod compose; // Compose files: services, variables, what they include
 mod connection; // a client for one server and one user
 mod contexts; // which contexts are meant
 mod document; // texts into documents: YAML, JSON, lines
@@ -19,7 +20,7 @@ mod tree; // what is kept of a document
 mod uses; // what objects say together: owners, pods, merged uses
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -58,8 +59,12 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     let mut parts = Vec::new();
     for (name, operands) in named {
         let mut source = Source::new(kind.clone(), name);
-        for operand in &operands {
-            source.add(operand, arguments.recursive, standard_input(operand, &kind, context)?);
+        if kind == SourceKind::Compose {
+            source.add_project(compose_operands(operands, context)?);
+        } else {
+            for operand in &operands {
+                source.add(operand, arguments.recursive, standard_input(operand, &kind, context)?);
+            }
         }
         parts.push(Part::of_source(source));
     }
@@ -82,7 +87,17 @@ fn standard_input(operand: &Path, kind: &SourceKind, context: &Context) -> anyho
     }
     let input = match kind {
         SourceKind::Lines => context.filter_input("images, one a line,", "docker compose config --images | k8s-images --from lines -")?,
+        SourceKind::Compose => context.filter_input("a Compose file", "docker compose config | k8s-images --from compose -")?,
         _ => context.filter_input("manifests", "kubectl kustomize overlays/prod | k8s-images -f -")?,
     };
     Ok(Some(input::all(input)))
+}
+
+/// The files of a Compose project.
+fn compose_operands(paths: Vec<PathBuf>, context: &Context) -> anyhow::Result<Vec<compose::Operand>> {
+    let operand = |path: PathBuf| {
+        let standard_input = standard_input(&path, &SourceKind::Compose, context)?;
+        Ok(compose::Operand { path, standard_input })
+    };
+    paths.into_iter().map(operand).collect()
 }

@@ -9,9 +9,9 @@ use common::record::{self, SourceKind, Use};
 
 use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
-use crate::lines;
 use crate::object::Found;
 use crate::uses::Gathering;
+use crate::{compose, lines};
 
 /// What one name stands for.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl Source {
         } else {
             self.add_text(&operand.display().to_string(), input::file(operand), true);
         }
+    }
+
+    /// Takes the files of a Compose project.
+    pub(crate) fn add_project(&mut self, operands: Vec<compose::Operand>) {
+        let compose::Found { objects, problems, notes } = compose::read(operands, compose::variables::Variables::of(std::env::vars_os()));
+        objects.into_iter().for_each(|object| self.gathering.add(object));
+        self.problems.extend(problems);
+        self.notes.extend(notes);
     }
 
     fn add_folder(&mut self, path: &Path, recursive: bool) {
@@ -93,7 +101,11 @@ impl Source {
     pub(crate) fn finish(&mut self) -> Vec<Use> {
         let uses = std::mem::take(&mut self.gathering).uses(&self.name);
         if uses.is_empty() && self.problems.is_empty() {
-            self.problems.push(format!("{}: names no image: no object in it holds a pod template", self.name));
+            let why = match self.kind {
+                SourceKind::Compose => "no service in it has an image",
+                _ => "no object in it holds a pod template",
+            };
+            self.problems.push(format!("{}: names no image: {why}", self.name));
         }
         uses
     }
