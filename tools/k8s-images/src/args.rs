@@ -167,6 +167,9 @@ impl Args {
 
     /// Refuses flags that would do nothing, and seem to.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.common.generate() == Some(RBAC) && self.reads_files() {
+            bail!("--generate {RBAC} is about clusters: files need no account");
+        }
         let clusters = self.clusters();
         if let (Clusters::None, Some(flag)) = (clusters, self.clusters.of_a_cluster()) {
             bail!("{flag} is about clusters, and only files are read: name a cluster with --context, --kubeconfig or --in-cluster too");
@@ -181,7 +184,13 @@ impl Args {
 /// What `--name` cannot do.
 pub(crate) const NAME_OF_CONTEXTS: &str = "--name names files, or the cluster of --in-cluster; contexts are sources under their own names";
 
+/// What `--generate` prints of this tool alone.
+pub(crate) const RBAC: &str = "rbac";
+
 impl CommonArgs for Args {
+    const GENERATES: &'static [(&'static str, &'static str)] =
+        &[(RBAC, "The least that an account must be granted for the flags beside it, for kubectl apply -f -")];
+
     fn common(&self) -> &CommonFlags {
         &self.common
     }
@@ -300,6 +309,8 @@ mod tests {
             ("--in-cluster --name y", None),
             ("-f a --context x --name y", None),
             ("--name y", None),
+            ("--generate rbac -f a", Some("--generate rbac is about clusters")),
+            ("--generate rbac -n shop --nodes", None),
         ] {
             let error = parse(line).check().err().map(|error| error.to_string());
             assert_eq!(error.is_some(), expected.is_some(), "{line}: {error:?}");
