@@ -83,7 +83,7 @@ fn comments(asked: &Asked, custom: Option<&[Chosen]>, home: &str) -> String {
     );
     if asked.helm_history {
         text.push_str(
-            "# Helm's history is in secrets, and who may list some of them may list all of their namespace: without --helm-history none are needed.\n",
+            "# --helm-history: Helm keeps its history in secrets. A right to list them cannot be had for some: it shows this account ALL of them.\n",
         );
     }
     match custom {
