@@ -2,6 +2,7 @@
 //!
 //! No registry is needed here, so `scripts/test` leaves this module out when it runs the others again on another one.
 
+mod contexts;
 mod control_plane;
 mod digests;
 mod kinds;
