@@ -57,7 +57,7 @@ pub mod workloads;
 
 pub use bulk::push_all;
 pub use client::{Answer, Client};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, User};
 pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
 pub use folder::temporary;
 pub use helm::Chart;
