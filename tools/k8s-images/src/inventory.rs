@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::args::ClusterFlags;
 use crate::clusters::Cluster;
 use crate::contexts;
+use crate::docker;
 use crate::source::Source;
 
 /// What was read under one name.
@@ -71,6 +72,22 @@ impl Part {
             parts.push(Self { record, uses, problems, notes, resource_versions: answer.resource_versions });
         }
         parts
+    }
+
+    /// What a container engine said, under the name that it has, or another one.
+    pub(crate) fn of_engine(answer: docker::Answer, name: Option<&str>) -> Self {
+        let docker::Answer { name: own, server, gathering, problems, notes } = answer;
+        let name = name.map_or(own, str::to_owned);
+        let error = first_of(&problems);
+        let record = record::Source { kind: SourceKind::Docker, name, server: Some(server), complete: error.is_none(), error };
+        let of_name = |sentence: String| format!("{}: {sentence}", record.name);
+        let (problems, notes) = (problems.into_iter().map(of_name).collect(), notes.into_iter().map(of_name).collect());
+        Self { uses: gathering.uses(&record.name), record, problems, notes, resource_versions: BTreeMap::new() }
+    }
+
+    /// The name of its source.
+    pub(crate) fn name(&self) -> &str {
+        &self.record.name
     }
 
     fn is_complete(&self) -> bool {

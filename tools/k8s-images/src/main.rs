@@ -7,6 +7,7 @@ mod clusters; // which clusters are asked for, and all of them side by side
 mod compose; // Compose files: services, variables, what they include
 mod connection; // a client for one server and one user
 mod contexts; // which contexts are meant
+mod docker; // the containers of a host's engine
 mod document; // texts into documents: YAML, JSON, lines
 mod input; // files, folders, standard input
 mod inventory; // what all sources come to, as records and as sentences
@@ -29,6 +30,7 @@ use common::record::SourceKind;
 
 use crate::args::Args;
 use crate::clusters::{Plan, SERVICE_ACCOUNT, Surroundings};
+use crate::docker::Endpoint;
 use crate::inventory::Part;
 use crate::source::Source;
 
@@ -44,6 +46,10 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     let time = Utc::now();
     let surroundings = Surroundings { variable: &|name| std::env::var_os(name), service_account: Path::new(SERVICE_ACCOUNT) };
     let Plan { planned, notes } = clusters::plan(&arguments, &surroundings)?;
+    let engine = match kind {
+        SourceKind::Docker => Some(Endpoint::find(&|name| std::env::var_os(name)).map_err(anyhow::Error::msg)?),
+        _ => None,
+    };
     let named = source::named(operands, arguments.name.as_deref());
     let mut names = BTreeSet::new();
     if let Some(twice) =
@@ -66,6 +72,14 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
             }
         }
         parts.push(Part::of_source(source));
+    }
+    if let Some(endpoint) = engine {
+        let limit = arguments.clusters.timeout.delta().to_std().unwrap_or_default();
+        let part = Part::of_engine(docker::read(&endpoint, limit), arguments.name.as_deref());
+        if planned.iter().any(|one| one.name() == part.name()) {
+            bail!("two sources would have the name {}: give the engine another with --name", part.name());
+        }
+        parts.push(part);
     }
     let flags = (!planned.is_empty()).then_some(&arguments.clusters);
     if let Some(flags) = flags {
