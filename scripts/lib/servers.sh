@@ -9,7 +9,7 @@ export GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0
 
 build_distribution() { build distribution "" registry=github.com/distribution/distribution/v3/cmd/registry; }
 
-build_kubernetes() {
+build_control_plane() {
     local version stamp=k8s.io/component-base/version
     version=$(sed -n 's/.*k8s.io\/kubernetes v//p' tests/servers/kubernetes/go.mod)
     # Without the stamp the API server says that it is v0.0.0.

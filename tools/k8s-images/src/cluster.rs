@@ -3,16 +3,22 @@
 //! Owns which lists are read, side by side and in which order, and what it means for the inventory if one of them is not to be had. Which
 //! cluster is meant, and how its server is reached, is the caller's: it gives a client.
 
+mod custom; // custom resources: which of them may name images, and what they name
 mod decode; // items of lists into objects
+mod definition; // what a CustomResourceDefinition says of its resource
+mod discovery; // what is served beside the kinds of Kubernetes itself
+mod helm; // the releases that Helm keeps for a rollback
 mod kinds; // the kinds of Kubernetes itself, and their names
 mod list; // a whole list, page by page
 mod message; // the protobuf messages, with the fields that are asked for
 mod page; // one answer: a page of a list, or a refusal
 mod request; // one request, made again where that is right
 mod retry; // whether, and after how long
+mod schema; // whether an object of a schema may name an image
 
 use std::collections::BTreeMap;
 
+use futures_util::future::{OptionFuture, join3};
 use futures_util::{StreamExt as _, stream};
 
 use self::kinds::{BUILT_IN, BuiltIn, NODES, Need, Resource};
@@ -96,7 +102,12 @@ async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience
         answer.problems.push(of_the_server(failure));
         return answer;
     }
-    answer.absorb(built_in(&requests, asked, (first, begun), lists).await);
+    let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
+    let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
+    let (built_in, custom, helm) = join3(built_in(&requests, asked, (first, begun), lists), custom, helm).await;
+    answer.absorb(built_in);
+    answer.absorb(custom.unwrap_or_default());
+    answer.absorb(helm.unwrap_or_default());
     answer
 }
 
@@ -135,12 +146,6 @@ impl Wanted {
             }
         }
         result
-    }
-
-    /// `pods`, or `pods of shop`, for people.
-    fn who(&self) -> String {
-        let name = self.kind.resource.name();
-        self.namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{name} of {namespace}"))
     }
 }
 
@@ -205,20 +210,19 @@ async fn built_in<'a>(
 fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failure>) -> Answer {
     let mut answer = Answer::default();
     let resource = &wanted.kind.resource;
+    let who = resource.of(wanted.namespace.as_deref());
     match listed {
         Ok(Listed { gathered: Gathered { gathering, problems }, resource_version }) => {
             answer.gathering = gathering;
             answer.problems = problems;
-            let name = resource.name();
-            let key = wanted.namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
-            answer.resource_versions.extend(resource_version.map(|version| (key, version)));
+            answer.resource_versions.extend(resource_version.map(|version| (resource.key(wanted.namespace.as_deref()), version)));
         }
         Err(failure) if failure.is_of_the_server() => answer.problems.push(of_the_server(&failure)),
-        Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&wanted.who(), &failure, None)),
+        Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&who, &failure, None)),
         Err(Failure { kind: FailureKind::NotFound, .. }) => {
             answer.notes.push(format!("the cluster does not serve {}, and has none", resource.name()));
         }
-        Err(failure) => answer.lack(asked, resource, &wanted.who(), &failure),
+        Err(failure) => answer.lack(asked, resource, &who, &failure),
     }
     answer
 }

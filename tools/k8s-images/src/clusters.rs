@@ -242,3 +242,198 @@ fn late(limit: Duration) -> String {
     let limit = common::duration::Duration::of(chrono::TimeDelta::from_std(limit).unwrap_or_default());
     format!("was not read within {limit}: give it longer with --timeout, or leave it out with --skip-context")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    /// A machine with these files in its home, where `~` in a value stands for the home, and the token of a service account if wanted.
+    struct Machine {
+        home: tempfile::TempDir,
+        variables: Vec<(&'static str, String)>,
+    }
+
+    fn machine(files: &[(&str, &str)], variables: &[(&'static str, &str)]) -> Machine {
+        let home = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let place = home.path().display().to_string();
+        let variables =
+            variables.iter().map(|(name, value)| (*name, value.replace('~', &place))).chain([("HOME", place.clone())]).collect();
+        Machine { home, variables }
+    }
+
+    impl Machine {
+        fn plan(&self, line: &str) -> Result<Plan, String> {
+            let line = line.replace('~', &self.home.path().display().to_string());
+            let arguments = Args::try_parse_from(std::iter::once("k8s-images").chain(line.split_whitespace())).unwrap();
+            let variable = |name: &str| self.variables.iter().find(|(own, _)| *own == name).map(|(_, value)| OsString::from(value));
+            let account = self.home.path().join("account");
+            plan(&arguments, &Surroundings { variable: &variable, service_account: &account }).map_err(|error| error.to_string())
+        }
+
+        /// `name server what`, or the error.
+        fn shown(&self, line: &str) -> Vec<String> {
+            let plan = match self.plan(line) {
+                Ok(plan) => plan,
+                Err(error) => return vec![error],
+            };
+            let shown = |planned: &Planned| {
+                let what = match &planned.reading {
+                    Reading::Access(_) => "read".to_owned(),
+                    Reading::SameAs(same) => format!("as {same}"),
+                    Reading::Broken(cause) => cause.clone(),
+                };
+                format!("{} {} {what}", planned.name, planned.server.as_deref().unwrap_or("-"))
+            };
+            plan.planned.iter().map(shown).chain(plan.notes.iter().cloned()).collect()
+        }
+    }
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    const POD: [(&str, &str); 2] = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
+
+    fn kubeconfig(name: &str) -> String {
+        format!(
+            "kind: Config\nclusters: [{{name: {name}, cluster: {{server: 'https://{name}'}}}}]\nusers: [{{name: {name}, user: {{token: s3cret}}}}]\n\
+             contexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}]\n"
+        )
+    }
+
+    #[test]
+    fn which_cluster_is_meant_is_never_guessed() {
+        let (one, two, three) = (kubeconfig("one"), kubeconfig("two"), kubeconfig("three"));
+        let default = (".kube/config", one.as_str());
+        let (second, third) = (("second", two.as_str()), ("third", three.as_str()));
+        let account = [("account/token", "t"), ("account/ca.crt", PEM)];
+        let pod = "in-cluster https://10.96.0.1 read";
+        let with = |files: &[(&'static str, &str)], account_too: bool| -> Vec<(&'static str, String)> {
+            let account = account.iter().filter(|_| account_too);
+            files.iter().chain(account).map(|(path, text)| (*path, (*text).to_owned())).collect()
+        };
+        let (set, list) = (("KUBECONFIG", "~/second"), ("KUBECONFIG", ":~/second:~/third"));
+        for (files, variables, line, expected) in [
+            (with(&[default], false), &[][..], "", &["one https://one read"][..]),
+            (with(&[default, second], false), &[set], "", &["two https://two read"]),
+            (with(&[second, third], false), &[list], "", &["two https://two read", "three https://three read"]),
+            (with(&[default, second, third], false), &[set], "--kubeconfig ~/third", &["three https://three read"]),
+            (with(&[default], false), &[("KUBECONFIG", "")], "", &["one https://one read"]),
+            // A KUBECONFIG that cannot be read is an error, whatever else is there.
+            (with(&[default], true), &[POD[0], POD[1], set], "", &["KUBECONFIG names"]),
+            (with(&[default, second], true), &[POD[0], POD[1], list], "", &["KUBECONFIG names"]),
+            (with(&[(".kube/config", "[")], true), &POD, "", &["the default kubeconfig names"]),
+            (with(&[(".kube/config", "")], true), &POD, "", &["the default kubeconfig ("]),
+            (with(&[default], true), &POD, "--kubeconfig ~/none", &["--kubeconfig names"]),
+            // The account of a pod: asked for, or nothing else there.
+            (with(&[default], true), &POD, "", &["one https://one read"]),
+            (with(&[default], true), &POD, "--in-cluster", &[pod]),
+            (with(&[default], true), &POD, "--in-cluster --context one", &[pod, "one https://one read"]),
+            (with(&[], true), &POD, "", &[pod]),
+            (with(&[], true), &POD, "--name here", &["here https://10.96.0.1 read"]),
+            (with(&[], true), &POD, "-f a --in-cluster --name files", &[pod]),
+            (with(&[], true), &POD, "--context one", &["there is no kubeconfig to take contexts from"]),
+            (with(&[], true), &POD[..1], "", &["needs what to read"]),
+            (with(&[], false), &POD, "", &["needs what to read"]),
+            (with(&[], false), &POD, "--in-cluster", &["--in-cluster: this is no pod"]),
+            (
+                with(&[("account/token", "t")], false),
+                &POD,
+                "",
+                &["in-cluster - the certificate-authority of the cluster of the pod cannot be read"],
+            ),
+            (with(&[], false), &[], "", &["needs what to read: manifests with -f FILE"]),
+            // Beside files a cluster is asked for by a flag, and not by a variable.
+            (with(&[default, second], true), &[POD[0], POD[1], set], "-f a", &[]),
+            (with(&[default], true), &POD, "-f a --context o*", &["one https://one read"]),
+            (with(&[default], false), &[], "--context one --name x", &["--name names files"]),
+            (with(&[default], false), &[], "--name x", &["--name names files"]),
+        ] {
+            let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+            let shown = machine(&files, variables).shown(line);
+            let fits = shown.len() == expected.len() && shown.iter().zip(expected).all(|(shown, expected)| shown.starts_with(expected));
+            assert!(fits, "{line} {variables:?}: {shown:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_same_is_read_once_and_what_is_broken_fails_alone() {
+        let config = "clusters:
+- {name: prod, cluster: {server: 'https://prod:443/'}}
+- {name: alias, cluster: {server: 'https://PROD'}}
+- {name: bad, cluster: {server: 'https://me:s3cret@bad', certificate-authority: none.crt}}
+- {name: stage, cluster: {server: 'https://stage', certificate-authority: none.crt}}
+users:
+- {name: admin, user: {token: s3cret}}
+- {name: root, user: {token: s3cret}}
+- {name: viewer, user: {token: other}}
+contexts:
+- {name: prod, context: {cluster: prod, user: admin, namespace: shop}}
+- {name: prod-2, context: {cluster: prod, user: admin, namespace: web}}
+- {name: viewer, context: {cluster: prod, user: viewer}}
+- {name: alias, context: {cluster: alias, user: root}}
+- {name: gone, context: {cluster: prod, user: nobody}}
+- {name: nowhere, context: {cluster: nowhere, user: admin}}
+- {name: bad, context: {cluster: bad, user: admin}}
+- {name: stage, context: {cluster: stage, user: admin}}
+- {name: nobody, context: {cluster: prod}}
+";
+        let machine = machine(&[(".kube/config", config)], &[]);
+        let none = machine.home.path().join(".kube/none.crt").display().to_string();
+        assert_eq!(
+            machine.shown("--skip-context old*"),
+            [
+                "prod https://prod read",
+                "prod-2 https://prod as prod",
+                "viewer https://prod read",
+                "alias https://prod as prod",
+                "gone https://prod the context names the user nobody, and the kubeconfig has no user of that name",
+                "nowhere - the context names the cluster nowhere, and the kubeconfig has no cluster of that name",
+                "bad https://bad the server https://bad of the cluster bad has a user and password before its host: write them into the user's \
+                 entry, as username and password",
+                &format!(
+                    "stage https://stage the certificate-authority of the cluster stage cannot be read: {none}: No such file or directory (os error 2)"
+                ),
+                "nobody https://prod read",
+                "--skip-context old* matches no context",
+            ]
+        );
+        assert_eq!(machine.shown("--context alias --context viewer"), ["viewer https://prod read", "alias https://prod read"]);
+        assert!(!format!("{:?}", machine.plan("").unwrap()).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_said_and_the_others_are_read() {
+        // A port of which nobody listens: it was free a moment ago, and is the machine's own.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = format!(
+            "clusters: [{{name: c, cluster: {{server: 'http://{free}'}}}}, {{name: d, cluster: {{server: 'nothing'}}}}]
+users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin, installHint: get it}}}}}}]
+contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{cluster: d}}}}, {{name: plugin, context: {{cluster: c, user: u}}}}]
+"
+        );
+        let plan = machine(&[(".kube/config", &config)], &[]).plan("").unwrap();
+        let clusters = read(plan.planned, &Asked::default(), 2, Duration::from_secs(60), || {});
+        let problems: Vec<_> = clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.answer.problems.len())).collect();
+        assert_eq!(problems, [("down", 1), ("broken", 1), ("plugin", 1)]);
+        assert!(clusters[2].answer.problems[0].contains("no-such-plugin of the user u is not there; its kubeconfig says: get it"));
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = format!(
+            "clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\ncontexts: [{{name: silent, context: {{cluster: c}}}}]\n",
+            silent.local_addr().unwrap()
+        );
+        let plan = machine(&[(".kube/config", &config)], &[]).plan("").unwrap();
+        let clusters = read(plan.planned, &Asked::default(), 2, Duration::from_millis(200), || {});
+        assert!(clusters[0].answer.problems[0].starts_with("was not read within"), "{:?}", clusters[0].answer.problems);
+    }
+}

@@ -323,7 +323,7 @@ impl Reading {
         let Some(image) = self.filled(project, file, text, &format!("model {model}")) else { return };
         // A model may be of a place that is no registry, whose names are no references.
         if let Ok(reference) = parse_image(&image) {
-            let mention = Mention { container: None, field: None, image, reference, running: None, config: None };
+            let mention = Mention { container: None, field: None, image, reference: reference.into(), running: None, config: None };
             self.add("Model", name, model, vec![mention]);
         }
     }
@@ -331,7 +331,7 @@ impl Reading {
     fn add(&mut self, kind: &str, namespace: &Option<String>, name: &str, mentions: Vec<Mention>) {
         let (kind, name) = (Some(kind.to_owned()), Some(name.to_owned()));
         let identity = Identity { namespace: namespace.clone(), kind, name, group: String::new() };
-        self.found.objects.push(Object { identity, owner: None, role: Role::Template, mentions });
+        self.found.objects.push(Object { identity, owner: None, role: Role::Template, finished: false, mentions });
     }
 
     /// A service and those that it extends, one after the other.
@@ -388,7 +388,7 @@ impl Reading {
     ) -> Option<Mention> {
         let image = self.filled(project, file, text, what)?.trim().to_owned();
         match parse_image(&image) {
-            Ok(reference) => Some(Mention { container, field: Some(field), image, reference, running: None, config: None }),
+            Ok(reference) => Some(Mention { container, field: Some(field), image, reference: reference.into(), running: None, config: None }),
             Err(cause) => {
                 self.problem(file, Some(text), &format!("{what}: {cause}"));
                 None

@@ -103,6 +103,11 @@ fn configuration(access: Access, variable: &dyn Fn(&str) -> Option<String>) -> R
 fn explain(error: &kube::Error, user: &str) -> String {
     match error {
         kube::Error::Auth(cause) => format!("the credentials of the user {user} cannot be used: {cause}"),
+        kube::Error::RustlsTls(cause) if cause.to_string().contains("UnsupportedCertVersion") => {
+            format!(
+                "the client-certificate of the user {user} is of X.509 version 1, which is not spoken here: have it signed as version 3"
+            )
+        }
         kube::Error::RustlsTls(cause) => format!("TLS cannot be set up with what the cluster and the user {user} hold: {cause}"),
         kube::Error::InferKubeconfig(cause) => format!("the credentials of the user {user} cannot be used: {cause}"),
         kube::Error::HttpError(_) => format!("whom the user {user} is to act as holds characters that no request can carry"),

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use common::cli::{self, Context, Status};
 use common::record::{self, Header, Scope, SourceKind, Trailer, Use};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::args::ClusterFlags;
 use crate::clusters::Cluster;
@@ -61,7 +60,8 @@ impl Part {
             said.iter().for_each(|line| context.say(format_args!("{name}: {line}")));
             let same = same_as.as_ref().and_then(|same| parts.iter().find(|part| part.record.name == *same));
             let error = same.map_or_else(|| first_of(&answer.problems), |same| same.record.error.clone());
-            let record = record::Source { kind: SourceKind::Context, name, server, complete: error.is_none(), error };
+            let (kind, complete, missing) = (SourceKind::Context, error.is_none(), answer.missing);
+            let record = record::Source { kind, name, server, complete, error, same_as: same_as.clone(), missing };
             let uses = answer.gathering.uses(&record.name);
             let of_name = |sentence: String| format!("{}: {sentence}", record.name);
             let problems = answer.problems.into_iter().map(of_name).collect();
@@ -106,14 +106,17 @@ fn first_of(problems: &[String]) -> Option<String> {
 
 /// What was asked for. `narrowed` are the flags about clusters, if one was read.
 fn scope(parts: &[Part], flags: Option<&ClusterFlags>) -> Scope {
-    let mut other = serde_json::Map::new();
-    if let Some(flags) = flags {
-        let lists = [("contexts", &flags.context), ("skipContexts", &flags.skip_context), ("namespaces", &flags.namespace)];
-        other.extend(lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(key, list)| (key.to_owned(), json!(list))));
-        other.extend(flags.selector.as_ref().map(|selector| ("selector".to_owned(), Value::String(selector.clone()))));
-    }
     let sources = parts.iter().map(|part| part.record.clone()).collect();
-    Scope { sources: Some(sources), partial: Some(flags.is_some_and(ClusterFlags::is_narrowed)), other, ..Scope::default() }
+    let scope = Scope { sources: Some(sources), partial: Some(flags.is_some_and(ClusterFlags::is_narrowed)), ..Scope::default() };
+    let Some(flags) = flags else { return scope };
+    let ClusterFlags { context, skip_context, namespace, selector, .. } = flags;
+    Scope {
+        contexts: context.clone(),
+        skip_contexts: skip_context.clone(),
+        namespaces: namespace.clone(),
+        selector: selector.clone(),
+        ..scope
+    }
 }
 
 /// Writes the records, and says to people what they should know.
@@ -169,7 +172,7 @@ fn way_on(parts: &[Part]) -> Option<String> {
         return None;
     }
     Some(format!(
-        "read whole with {}; an inventory of these alone protects nothing that only {} runs",
+        "the contexts that were read whole: {}; an inventory of them alone does not hold what runs in {}",
         contexts::flags(whole.iter().copied()),
         failed.join(", ")
     ))

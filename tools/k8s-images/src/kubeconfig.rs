@@ -98,8 +98,10 @@ impl Kubeconfig {
     /// Reads the text of one file; its documents count as one.
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let text = text.trim_start_matches('\u{feff}');
+        // A context may be called no, and is no less a context.
+        let options = serde_saphyr::options! { strict_booleans: true };
         // The parser's own message may quote the text, and so may that of whoever wanted another type.
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| match error.location() {
+        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| match error.location() {
             Some(location) => format!("is not YAML that can be read: see line {}", location.line()),
             None => "is not YAML that can be read".to_owned(),
         })?;
@@ -285,6 +287,7 @@ mod tests {
         for empty in ["", "\n", "# nothing\n", "{}", "contexts: null\nclusters: []", "\u{feff}kind: Config"] {
             assert_eq!(parse(empty).unwrap().contexts().count(), 0, "{empty:?}");
         }
+        assert_eq!(parse("contexts: [{name: no}, {name: y}]").unwrap().contexts().collect::<Vec<_>>(), ["no", "y"]);
         assert_eq!(parse("contexts: [{name: a}]\n---\ncontexts: [{name: b}]\n").unwrap().contexts().count(), 2);
     }
 

@@ -9,6 +9,7 @@ mod connection; // a client for one server and one user
 mod contexts; // which contexts are meant
 mod docker; // the containers of a host's engine
 mod document; // texts into documents: YAML, JSON, lines
+mod image_key; // which keys of a custom resource name an image
 mod input; // files, folders, standard input
 mod inventory; // what all sources come to, as records and as sentences
 mod kubeconfig; // kubeconfig files, merged

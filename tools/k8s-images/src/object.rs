@@ -8,6 +8,8 @@
 //! ContainerStatus (`image`, `imageID`). A custom resource holds a pod template anywhere, so these lists are looked for
 //! everywhere in an object.
 
+use std::sync::Arc;
+
 use common::digest::Digest;
 use common::record::Field;
 use common::reference::{ImageId, Reference};
@@ -37,12 +39,14 @@ pub(crate) struct Object {
     pub(crate) owner: Option<Identity>,
     /// What its images are to a cluster.
     pub(crate) role: Role,
+    /// Whether it is a pod that has ended, and was not removed yet.
+    pub(crate) finished: bool,
     /// The images that it names.
     pub(crate) mentions: Vec<Mention>,
 }
 
 /// What an object's images are to a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// It is a pod.
     Pod,
@@ -64,7 +68,7 @@ pub(crate) struct Mention {
     /// The image as it was written.
     pub(crate) image: String,
     /// What that means.
-    pub(crate) reference: Reference,
+    pub(crate) reference: Arc<Reference>,
     /// The digest that runs.
     pub(crate) running: Option<Digest>,
     /// The digest of the config that runs.
@@ -137,9 +141,10 @@ impl Found {
 
     /// Takes what was found in an object.
     pub(crate) fn add_mentions(&mut self, owner: Option<Identity>, identity: Identity, role: Role, mentions: Mentions) {
-        let Mentions { found, faults, .. } = mentions;
+        let Mentions { found, faults, finished, .. } = mentions;
         self.faults.extend(faults);
-        self.objects.push(Object { owner, identity, role, mentions: found });
+        let finished = role == Role::Pod && finished;
+        self.objects.push(Object { owner, identity, role, finished, mentions: found });
     }
 
     /// Takes an item of a list, which need not say its kind.
@@ -181,7 +186,7 @@ impl Found {
         self.faults.extend(faults);
         if !found.is_empty() {
             let (identity, owner) = (identity.clone(), owner(list, identity));
-            self.objects.push(Object { identity, owner, role: Role::Template, mentions: found });
+            self.objects.push(Object { identity, owner, role: Role::Template, finished: false, mentions: found });
         }
     }
 
@@ -351,12 +356,19 @@ pub(crate) struct Mentions {
     strict: bool,
     found: Vec<Mention>,
     faults: Vec<Fault>,
+    /// Whether it is a pod that has ended.
+    finished: bool,
 }
 
 impl Mentions {
     /// Of an object in which none was found yet.
     pub(crate) fn of(identity: &Identity) -> Self {
-        Self { who: who(identity), strict: is_workload(identity), found: Vec::new(), faults: Vec::new() }
+        Self { who: who(identity), strict: is_workload(identity), found: Vec::new(), faults: Vec::new(), finished: false }
+    }
+
+    /// Takes the phase of a pod: in two of them no container of it will start again (Kubernetes API reference, PodPhase).
+    pub(crate) fn add_phase(&mut self, phase: Option<&str>) {
+        self.finished = matches!(phase, Some("Succeeded" | "Failed"));
     }
 
     fn search(&mut self, map: &Map) {
@@ -447,7 +459,7 @@ impl Mentions {
         }
         match parse_image(written) {
             Ok(reference) => {
-                let image = written.to_owned();
+                let (image, reference) = (written.to_owned(), Arc::new(reference));
                 self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
             }
             Err(cause) => {
@@ -460,6 +472,7 @@ impl Mentions {
     /// Takes what the container runtime says: the digests that run, and names that the spec does not have.
     fn add_statuses(&mut self, pod: &Map) {
         let Some(status) = pod.map("status") else { return };
+        self.add_phase(status.string("phase").as_deref());
         for (key, field) in STATUSES {
             for state in status.maps(key) {
                 let written = |key: &str| state.text(key).map(Written::from);
@@ -497,21 +510,22 @@ impl Mentions {
                 Err(error) => self.fault_at(written.at, format!("{}: {error}", place())),
             }
         }
-        let mut told: Vec<Reference> = Vec::new();
+        let mut told: Vec<Arc<Reference>> = Vec::new();
         for mention in &mut self.found {
             if mention.field == Some(field) && mention.container == container {
                 mention.running.clone_from(&running);
                 mention.config.clone_from(&config);
-                told.push(mention.reference.clone());
+                told.push(Arc::clone(&mention.reference));
             }
         }
         for (image, reference) in names {
-            let is_told = |told: &Reference| {
+            let is_told = |told: &Arc<Reference>| {
                 (&told.registry, &told.repository) == (&reference.registry, &reference.repository)
                     && (reference.tag.is_none() || reference.tag == told.tag)
             };
             if !told.iter().any(is_told) {
-                told.push(reference.clone());
+                let reference = Arc::new(reference);
+                told.push(Arc::clone(&reference));
                 let (image, running, config) = (image.to_owned(), running.clone(), config.clone());
                 self.found.push(Mention { container: container.clone(), field: Some(field), image, reference, running, config });
             }

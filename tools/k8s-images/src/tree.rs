@@ -10,7 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 /// The keys of a manifest whose values are looked at as text. All other scalars are passed over, because the list of all pods of a
 /// large cluster is mostly made of them.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "apiVersion",
     "continue",
     "controller",
@@ -20,6 +20,7 @@ const TEXTS: [&str; 12] = [
     "kind",
     "name",
     "namespace",
+    "phase",
     "reference",
     "replicas",
     "uid",

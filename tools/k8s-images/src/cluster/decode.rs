@@ -139,6 +139,7 @@ fn add_spec(mentions: &mut Mentions, spec: PodSpec) {
 }
 
 fn add_statuses(mentions: &mut Mentions, status: PodStatus) {
+    mentions.add_phase(status.phase.as_deref());
     for (states, field) in [
         (status.container_statuses, Field::Container),
         (status.init_container_statuses, Field::InitContainer),

@@ -34,12 +34,14 @@ pub(crate) struct Query {
     pub(crate) field_selector: Option<String>,
     /// How it is asked for.
     pub(crate) form: Form,
+    /// How many objects a page holds, where they are larger than most.
+    pub(crate) limit: Option<u32>,
 }
 
 impl Query {
     /// The path and query of the first page, or of the one that a token names.
     fn page(&self, token: Option<&str>) -> String {
-        let mut target = format!("{}?limit={PAGE}", self.path);
+        let mut target = format!("{}?limit={}", self.path, self.limit.unwrap_or(PAGE));
         for (key, value) in
             [("labelSelector", self.label_selector.as_deref()), ("fieldSelector", self.field_selector.as_deref()), ("continue", token)]
         {

@@ -15,6 +15,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
+use kube::core::discovery::v2::ACCEPT_AGGREGATED_DISCOVERY_V2;
 
 use super::message::Status;
 use super::page;
@@ -34,6 +35,8 @@ pub(crate) enum Form {
     Protobuf,
     /// JSON, which everything has.
     Json,
+    /// All that is served, in one document; group by group from a server older than Kubernetes 1.26.
+    Discovery,
 }
 
 impl Form {
@@ -41,6 +44,7 @@ impl Form {
         match self {
             Self::Protobuf => "application/vnd.kubernetes.protobuf, application/json",
             Self::Json => "application/json",
+            Self::Discovery => ACCEPT_AGGREGATED_DISCOVERY_V2,
         }
     }
 }
