@@ -379,3 +379,170 @@ services:
         tool().args(["--from", "compose", "-", "-"]).run().status(2).stderr_has("named twice");
     }
 }
+
+mod docker {
+    use super::*;
+
+    fn run(host: &str) -> Ran {
+        run_with(host, |tool| tool)
+    }
+
+    fn run_with(host: &str, change: impl FnOnce(Tool) -> Tool) -> Ran {
+        change(tool().args(["--from", "docker"]).env("DOCKER_HOST", host)).run()
+    }
+
+    /// The uses, each as `namespace/kind/name field image running config pods pod`.
+    #[track_caller]
+    fn uses(ran: &Ran) -> Vec<String> {
+        let text = |value: &Value| value.as_str().map_or_else(|| "-".to_owned(), short);
+        let line = |used: &Value| {
+            let owner = format!("{}/{}/{}", text(&used["namespace"]), text(&used["kind"]), text(&used["name"]));
+            let digests = format!("{} {}", text(&used["runningDigest"]), text(&used["configDigest"]));
+            let finished = used["finishedPods"].as_u64().map(|finished| format!(" ({finished} finished)")).unwrap_or_default();
+            let pods = format!("{}{finished} {}", used["pods"], text(&used["pod"]));
+            format!("{owner} {} {} {digests} {pods}", text(&used["field"]), text(&used["image"]))
+        };
+        ran.records_of("use").iter().map(line).collect()
+    }
+
+    /// A text with each digest cut to four digits.
+    fn short(text: &str) -> String {
+        text.split("sha256:").enumerate().map(|(place, part)| if place == 0 { part } else { &part[..4] }).collect::<Vec<_>>().join("")
+    }
+
+    mod real {
+        use super::*;
+
+        /// The architecture of this machine, as images name it.
+        fn platform() -> String {
+            let architecture = match std::env::consts::ARCH {
+                "x86_64" => "amd64",
+                "aarch64" => "arm64",
+                other => other,
+            };
+            format!("linux/{architecture}")
+        }
+
+        fn image(version: &str) -> Image {
+            Image::docker().platform(&platform()).label("version", version)
+        }
+
+        #[test]
+        fn every_container_of_an_engine_is_in_use_by_name_and_by_digest() {
+            let registry = Registry::start();
+            let engine = Engine::start();
+            let one = image("1").tag("1").tag("again").push(&registry, "team/app");
+            let two = Image::new().platform(&platform()).label("version", "2").tag("2").push(&registry, "team/app");
+            let index = Index::new().child(&platform(), image("multi")).tag("1").push(&registry, "team/multi");
+            let old = image("old").tag("1").push(&registry, "team/roll");
+            let [app, other, multi, roll] =
+                ["team/app:1", "team/app:2", "team/multi:1", "team/roll:1"].map(|name| engine.pull(&registry, name));
+            let pinned = engine.pull(&registry, &two.by_digest());
+            engine.pull(&registry, "team/app:again");
+            engine.tag(&app, "registry.example.com/mirror/app:9");
+
+            engine.create("shop-web-1", &app, &[("com.docker.compose.project", "shop"), ("com.docker.compose.service", "web")]);
+            engine.create("shop-web-2", &app, &[("com.docker.compose.project", "shop"), ("com.docker.compose.service", "web")]);
+            engine.create("plain", &other, &[]);
+            engine.create("pinned", &pinned, &[]);
+            engine.create("multi", &multi, &[]);
+            engine.create("by-id", &engine.id(&app), &[]);
+            engine.create("by-short-id", &engine.id(&app)["sha256:".len()..][..12], &[]);
+            engine.create("renamed", "registry.example.com/mirror/app:9", &[]);
+            engine.create("old", &roll, &[]);
+            image("new").tag("1").push(&registry, "team/roll");
+            engine.pull(&registry, "team/roll:1");
+
+            let ran = run(&engine.host()).succeeds();
+            let host = registry.host();
+            let (one_runs, one_config) = (short(&one.digest), short(&one.config));
+            let (two_runs, two_config) = (short(&two.digest), short(&two.config));
+            let app_pinned = format!("{host}/team/app@{one_runs}");
+            let expected = [
+                // The ID of an image is no name: those are taken under which it came from a registry, or else a registry may know it.
+                format!("-/Container/by-id container {app_pinned} {one_runs} {one_config} 1 by-id"),
+                format!("-/Container/by-id container registry.example.com/mirror/app:9 - {one_config} 1 by-id"),
+                format!("-/Container/by-short-id container {app_pinned} {one_runs} {one_config} 1 by-short-id"),
+                format!("-/Container/by-short-id container registry.example.com/mirror/app:9 - {one_config} 1 by-short-id"),
+                format!(
+                    "-/Container/multi container {host}/team/multi:1 {} {} 1 multi",
+                    short(&index.digest),
+                    short(&index.children[0].config)
+                ),
+                // Its tag has moved on, and the engine tells the ID in its place.
+                format!("-/Container/old container {host}/team/roll:1 {} {} 1 old", short(&old.digest), short(&old.config)),
+                format!("-/Container/pinned container {host}/team/app@{two_runs} {two_runs} {two_config} 1 pinned"),
+                format!("-/Container/plain container {host}/team/app:2 {two_runs} {two_config} 1 plain"),
+                // No registry was ever asked for this name, so where it came from counts too.
+                format!("-/Container/renamed container {app_pinned} {one_runs} {one_config} 1 renamed"),
+                format!("-/Container/renamed container registry.example.com/mirror/app:9 - {one_config} 1 renamed"),
+                format!("shop/Service/web container {host}/team/app:1 {one_runs} {one_config} 2 shop-web-1"),
+            ];
+            assert_eq!(uses(&ran), expected);
+            assert_eq!(
+                source(&ran),
+                json!({"kind": "docker", "name": engine.name(), "server": engine.host(), "complete": true, "error": null}),
+                "{ran}"
+            );
+            assert_eq!(ran.the("header")["scope"]["partial"], false);
+
+            // An engine is as good as a cluster: its inventory alone is decided on, and what a container was made of stays.
+            let again = run_with(&engine.host(), |tool| tool.args(["--name", "build-1"])).succeeds();
+            assert_eq!(source(&again)["name"], "build-1");
+            let inventory = temporary();
+            fs::write(inventory.path().join("in-use.jsonl"), again.stdout_bytes()).unwrap();
+            let listed = Tool::new("reg-list").arg(registry.host()).run().succeeds();
+            let select = ["--in-use", "in-use.jsonl", "--min-in-use", "1", "--delete-untagged", "--delete-rest", "--all"];
+            let plan = Tool::new("reg-select").args(select).in_folder(inventory.path()).stdin(listed.stdout()).run().succeeds();
+            let held = |digest: &str| {
+                let records = plan.records_of("manifest");
+                let record = records.iter().find(|record| record["digest"] == digest).unwrap_or_else(|| panic!("{digest} in\n{plan}"));
+                record["verdict"]["action"] == "keep"
+            };
+            assert!(held(&one.digest) && held(&two.digest) && held(&index.digest), "{plan}");
+        }
+
+        #[test]
+        fn an_engine_is_reached_over_tls_as_docker_reaches_it() {
+            let registry = Registry::start();
+            let engine = Engine::start_with_tls();
+            image("1").tag("1").push(&registry, "team/app");
+            let app = engine.pull(&registry, "team/app:1");
+            engine.create("web", &app, &[]);
+            let certificates = engine.certificates();
+            let verified =
+                |folder: &Path| run_with(&engine.address(), |tool| tool.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", folder));
+            let ran = verified(certificates.path()).succeeds();
+            assert_eq!((source(&ran)["server"].as_str(), super::uses(&ran).len()), (Some(&*engine.address()), 1), "{ran}");
+            // The same, kept in a context of docker's.
+            let id = "c0ffee";
+            let meta =
+                json!({"Name": "build", "Metadata": {}, "Endpoints": {"docker": {"Host": engine.address(), "SkipTLSVerify": false}}});
+            let mut in_context = tool().args(["--from", "docker"]).env("DOCKER_CONTEXT", "build");
+            in_context = in_context.home_file(&format!(".docker/contexts/meta/{id}/meta.json"), meta.to_string());
+            for name in ["ca.pem", "cert.pem", "key.pem"] {
+                let content = fs::read(certificates.path().join(name)).unwrap();
+                in_context = in_context.home_file(&format!(".docker/contexts/tls/{id}/docker/{name}"), content);
+            }
+            assert_eq!(super::uses(&in_context.run().succeeds()), super::uses(&ran));
+            // Without a certificate the engine refuses, without its authority we do, and plain HTTP is none of both.
+            fs::remove_file(certificates.path().join("key.pem")).unwrap();
+            is_incomplete(verified(certificates.path()), "is not reached");
+            fs::remove_file(certificates.path().join("ca.pem")).unwrap();
+            is_incomplete(verified(certificates.path()), "is not reached");
+            is_incomplete(run(&engine.address()), "is no container engine that answers");
+            run_with(&engine.address(), |tool| tool.env("DOCKER_TLS", "1"))
+                .status(2)
+                .stderr_has("set DOCKER_TLS_VERIFY=1")
+                .stdout_is_empty();
+        }
+
+        #[test]
+        fn an_engine_without_containers_is_doubted() {
+            let engine = Engine::start();
+            let reason = "has no containers at all: is this the engine that is meant?";
+            let ran = is_incomplete(run(&engine.host()), reason);
+            assert_eq!(source(&ran)["name"], engine.name().as_str());
+        }
+    }
+}

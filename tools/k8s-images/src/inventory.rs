@@ -79,7 +79,15 @@ impl Part {
         let docker::Answer { name: own, server, gathering, problems, notes } = answer;
         let name = name.map_or(own, str::to_owned);
         let error = first_of(&problems);
-        let record = record::Source { kind: SourceKind::Docker, name, server: Some(server), complete: error.is_none(), error };
+        let record = record::Source {
+            kind: SourceKind::Docker,
+            name,
+            server: Some(server),
+            complete: error.is_none(),
+            error,
+            same_as: None,
+            missing: Vec::new(),
+        };
         let of_name = |sentence: String| format!("{}: {sentence}", record.name);
         let (problems, notes) = (problems.into_iter().map(of_name).collect(), notes.into_iter().map(of_name).collect());
         Self { uses: gathering.uses(&record.name), record, problems, notes, resource_versions: BTreeMap::new() }

@@ -57,8 +57,9 @@ pub(super) struct Container {
     pub(super) image_id: String,
     #[serde(default)]
     pub(super) labels: Option<BTreeMap<String, String>>,
+    /// `created`, `running`, `exited`, …
     #[serde(default)]
-    pub(super) state: Option<String>,
+    state: Option<String>,
     #[serde(default)]
     pub(super) mounts: Option<Vec<MountPoint>>,
 }
@@ -82,6 +83,11 @@ impl Container {
     /// The value of a label.
     pub(super) fn label(&self, name: &str) -> Option<&str> {
         self.labels.as_ref()?.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether it has ended. It may be started again.
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.state.as_deref(), Some("exited" | "dead" | "stopped"))
     }
 
     /// Whether the text by which the image is named is only its ID, whole or the beginning of it.

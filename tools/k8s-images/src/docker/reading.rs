@@ -6,6 +6,7 @@
 //! that for a whole engine. `RepoDigests` are names by which a registry gave or took the image.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use common::digest::Digest;
 use common::record::Field;
@@ -56,13 +57,15 @@ impl Reading {
         }
         let mention = |named: Named| {
             let Named { image, reference, running } = named;
+            let reference = Arc::new(reference);
             Mention { container: None, field: Some(Field::Container), image, reference, running, config: config.clone() }
         };
         let mut mentions: Vec<Mention> = named.into_iter().map(mention).collect();
         mentions.extend(details.into_iter().flat_map(ContainerDetails::mounts).filter_map(mounted));
         let (namespace, owner) = owner(container);
         let identity = Identity { namespace, kind: Some("Container".to_owned()), name: Some(name), group: String::new() };
-        self.add(Object { identity, owner, role: Role::Pod, mentions });
+        let finished = container.is_finished();
+        self.add(Object { identity, owner, role: Role::Pod, finished, mentions });
     }
 
     /// The names of the image that a container runs, each with what runs under it.
@@ -109,7 +112,7 @@ impl Reading {
             let labels = spec.labels.as_ref().or(service.spec.labels.as_ref());
             let identity = of_swarm(full, labels.and_then(|labels| labels.get(STACK)).map(String::as_str));
             let mentions = spec.container().map(|container| in_spec(container, full)).transpose()?.unwrap_or_default();
-            self.add(Object { identity, owner: None, role, mentions });
+            self.add(Object { identity, owner: None, role, finished: false, mentions });
         }
         Ok(())
     }
@@ -172,7 +175,7 @@ fn is_same_repository(one: &Reference, other: &Reference) -> bool {
 /// An image that is mounted.
 fn mounted(mount: &Mount) -> Option<Mention> {
     let image = mount.source.as_deref().filter(|_| mount.is_image())?;
-    let reference = parse_image(image).ok()?;
+    let reference = Arc::new(parse_image(image).ok()?);
     let (container, field, image) = (mount.target.clone(), Some(Field::ImageVolume), image.to_owned());
     Some(Mention { container, field, image, reference, running: None, config: None })
 }
@@ -181,7 +184,7 @@ fn mounted(mount: &Mount) -> Option<Mention> {
 fn in_spec(container: &ContainerSpec, service: &str) -> Result<Vec<Mention>, String> {
     let mut mentions = Vec::new();
     if let Some(image) = container.image.as_deref().filter(|image| !image.is_empty()) {
-        let reference = parse_image(image).map_err(|cause| format!("service {service}: {cause}"))?;
+        let reference = Arc::new(parse_image(image).map_err(|cause| format!("service {service}: {cause}"))?);
         mentions.push(Mention {
             container: None,
             field: Some(Field::Container),
