@@ -195,7 +195,11 @@ fn chain(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        causes.push(cause.to_string());
+        let text = cause.to_string();
+        // The library's word for its own layers.
+        if !text.starts_with("client error") {
+            causes.push(text);
+        }
         source = cause.source();
     }
     if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
