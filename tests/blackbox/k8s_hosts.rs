@@ -322,6 +322,14 @@ services:
                 "shop/Service/web - container web:2",
             ]
         );
+        // Compose would find the override by itself.
+        let found =
+            run(&["shop/compose.yaml"]).succeeds().stderr_has("shop/compose.override.yaml: is read too, as docker compose does without -f");
+        assert_eq!(
+            uses(&found),
+            ["shop/Service/build - container registry.example.com/team/build:1", "shop/Service/web - container web:1"]
+        );
+        assert!(!ran.stderr().contains("is read too"), "{ran}");
         // Alone an override is half a project.
         is_incomplete(
             run(&["shop/compose.override.yaml"]),
@@ -333,7 +341,12 @@ services:
             "else/.env: is not read: files under one name are one project",
         );
         let ran = run(&["shop/compose.yaml", "else/compose.yaml"]).succeeds();
-        assert_eq!(uses(&ran), ["shop/Service/web - container web:1", "else/Service/a - container a:never"]);
+        let expected = [
+            "shop/Service/build - container registry.example.com/team/build:1",
+            "shop/Service/web - container web:1",
+            "else/Service/a - container a:never",
+        ];
+        assert_eq!(uses(&ran), expected);
     }
 
     #[test]

@@ -17,10 +17,10 @@ use crate::cluster::Asked;
 /// Lists every container image that clusters and hosts may still need, as an inventory of what is in use
 #[derive(Debug, Parser)]
 #[command(before_help = "Examples:
-  k8s-images > in-use.jsonl                                           every context of the kubeconfig
+  k8s-images > in-use.jsonl
   k8s-images --context 'prod-*' --context stage > in-use.jsonl
   k8s-images --skip-context 'kind-*' > in-use.jsonl
-  k8s-images --in-cluster --name prod > in-use.jsonl                  in a pod, as its service account
+  k8s-images --in-cluster --name prod > in-use.jsonl
   k8s-images -f overlays/prod --name prod > in-use.jsonl
   helm template shop charts/shop | k8s-images -f - --name shop > in-use.jsonl
   docker compose config --images | k8s-images --from lines - --name ci > in-use.jsonl
@@ -63,9 +63,8 @@ pub(crate) enum From {
 /// The flags about clusters.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ClusterFlags {
-    /// Only contexts of this name, or that match this glob, in which * stands for anything; repeat it for several
-    ///
-    /// Without -f and --from all contexts are read; with these a cluster is read only where a flag of this group names it.
+    /// Only contexts of this name, or that match this glob, in which * stands for anything; repeat it for several [default: all, and
+    /// none beside -f or --from]
     #[arg(long, value_name = "GLOB", help_heading = "Clusters")]
     pub(crate) context: Vec<String>,
     /// Not contexts of this name, or that match this glob; repeat it for several
@@ -176,6 +175,9 @@ impl Args {
 
     /// Refuses flags that would do nothing, and seem to.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.common.generate() == Some(RBAC) && self.reads_files() {
+            bail!("--generate {RBAC} is about clusters: files need no account");
+        }
         let clusters = self.clusters();
         if let (Clusters::None, Some(flag)) = (clusters, self.clusters.of_a_cluster()) {
             bail!("{flag} is about clusters, and only files are read: name a cluster with --context, --kubeconfig or --in-cluster too");
@@ -190,7 +192,13 @@ impl Args {
 /// What `--name` cannot do.
 pub(crate) const NAME_OF_CONTEXTS: &str = "--name names files, or the cluster of --in-cluster; contexts are sources under their own names";
 
+/// What `--generate` prints of this tool alone.
+pub(crate) const RBAC: &str = "rbac";
+
 impl CommonArgs for Args {
+    const GENERATES: &'static [(&'static str, &'static str)] =
+        &[(RBAC, "The least that an account must be granted for the flags beside it, for kubectl apply -f -")];
+
     fn common(&self) -> &CommonFlags {
         &self.common
     }
@@ -309,6 +317,8 @@ mod tests {
             ("--in-cluster --name y", None),
             ("-f a --context x --name y", None),
             ("--name y", None),
+            ("--generate rbac -f a", Some("--generate rbac is about clusters")),
+            ("--generate rbac -n shop --nodes", None),
         ] {
             let error = parse(line).check().err().map(|error| error.to_string());
             assert_eq!(error.is_some(), expected.is_some(), "{line}: {error:?}");

@@ -21,7 +21,10 @@ use std::collections::BTreeMap;
 use futures_util::future::{OptionFuture, join3};
 use futures_util::{StreamExt as _, stream};
 
-use self::kinds::{BUILT_IN, BuiltIn, NODES, Need, Resource};
+pub(crate) use self::custom::Chosen;
+pub(crate) use self::helm::secrets;
+pub(crate) use self::kinds::{BUILT_IN, NODES, Resource};
+use self::kinds::{BuiltIn, Need};
 use self::list::{List, Listed, Query};
 use self::page::Item;
 pub(crate) use self::request::Form;
@@ -49,6 +52,13 @@ pub(crate) struct Asked {
     pub(crate) form: Form,
 }
 
+impl Asked {
+    /// Whether a kind may be missing.
+    pub(crate) fn may_miss(&self, resource: &Resource) -> bool {
+        self.allow_missing.iter().any(|allowed| resource.is_meant_by(allowed))
+    }
+}
+
 /// What a cluster said.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
@@ -62,6 +72,8 @@ pub(crate) struct Answer {
     pub(crate) missing: Vec<String>,
     /// The version of each list, by its kind: `pods`, `deployments.apps`; with the namespace where it was narrowed to some: `shop/pods`.
     pub(crate) resource_versions: BTreeMap<String, String>,
+    /// The custom resources that would be read, where that is what was asked.
+    pub(crate) custom_resources: Vec<Chosen>,
 }
 
 impl Answer {
@@ -76,6 +88,7 @@ impl Answer {
             }
         }
         self.resource_versions.extend(other.resource_versions);
+        self.custom_resources.extend(other.custom_resources);
     }
 }
 
@@ -87,6 +100,11 @@ const AT_ONCE: usize = 3;
 /// The client must not try again by itself, see [`request`].
 pub(crate) async fn read(client: &kube::Client, asked: &Asked) -> Answer {
     read_patiently(client, asked, Patience::default()).await
+}
+
+/// Finds out which custom resources [`read`] would read, without reading them.
+pub(crate) async fn choose(client: &kube::Client, asked: &Asked) -> Answer {
+    custom::choose(&Requests::new(client.clone(), Patience::default()), asked).await
 }
 
 async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience) -> Answer {
@@ -230,7 +248,7 @@ fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failu
 impl Answer {
     /// A kind that an inventory can do without could not be read: it is missing where that was allowed, and a problem otherwise.
     fn lack(&mut self, asked: &Asked, resource: &Resource, who: &str, failure: &Failure) {
-        if asked.allow_missing.iter().any(|allowed| resource.is_meant_by(allowed)) {
+        if asked.may_miss(resource) {
             self.missing.push(resource.name());
             self.notes.push(format!("{}; --allow-missing lets it go", sentence(who, failure, None)));
         } else {

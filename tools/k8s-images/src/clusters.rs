@@ -182,8 +182,17 @@ fn nothing_to_read(asks_for_contexts: bool) -> &'static str {
     }
 }
 
-/// Reads them side by side, and gives what each said, in order. `finished` is told with each one that ends.
-pub(crate) fn read(plan: Vec<Planned>, asked: &Asked, jobs: u8, limit: Duration, finished: impl Fn()) -> Vec<Cluster> {
+/// What clusters are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Which images they may still need.
+    Images,
+    /// Which custom resources would be read for that.
+    CustomResources,
+}
+
+/// Asks them side by side, and gives what each said, in order. `finished` is told with each one that ends.
+pub(crate) fn read(plan: Vec<Planned>, question: Question, asked: &Asked, jobs: u8, limit: Duration, finished: impl Fn()) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
     let mut work = Vec::new();
     for Planned { name, server, reading } in plan {
@@ -205,7 +214,8 @@ pub(crate) fn read(plan: Vec<Planned>, asked: &Asked, jobs: u8, limit: Duration,
     }
     let places: Vec<usize> = work.iter().map(|(place, _)| *place).collect();
     let asked = asked.clone();
-    let outcomes = side_by_side::each(work, usize::from(jobs), limit + GRACE, move |(_, access)| ask(access, &asked, limit), finished);
+    let outcomes =
+        side_by_side::each(work, usize::from(jobs), limit + GRACE, move |(_, access)| ask(access, question, &asked, limit), finished);
     for (place, outcome) in places.into_iter().zip(outcomes) {
         let Some(cluster) = clusters.get_mut(place) else { continue };
         let failure = match outcome {
@@ -224,14 +234,20 @@ pub(crate) fn read(plan: Vec<Planned>, asked: &Asked, jobs: u8, limit: Duration,
 }
 
 /// Asks one cluster, in the thread that is its own.
-fn ask(access: Access, asked: &Asked, limit: Duration) -> Result<Answer, connection::Failure> {
+fn ask(access: Access, question: Question, asked: &Asked, limit: Duration) -> Result<Answer, connection::Failure> {
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime can be begun: {error}"))?;
     let answer = runtime.block_on(async {
         let client = connection::client(access, limit)?;
         let left = limit.saturating_sub(begin.elapsed());
-        tokio::time::timeout(left, cluster::read(&client, asked)).await.map_err(|_| late(limit).into())
+        let answer = async {
+            match question {
+                Question::Images => cluster::read(&client, asked).await,
+                Question::CustomResources => cluster::choose(&client, asked).await,
+            }
+        };
+        tokio::time::timeout(left, answer).await.map_err(|_| late(limit).into())
     });
     // A name that is still being looked up is waited for by nobody.
     runtime.shutdown_background();
@@ -419,7 +435,7 @@ contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{c
 "
         );
         let plan = machine(&[(".kube/config", &config)], &[]).plan("").unwrap();
-        let clusters = read(plan.planned, &Asked::default(), 2, Duration::from_secs(60), || {});
+        let clusters = read(plan.planned, Question::Images, &Asked::default(), 2, Duration::from_secs(60), || {});
         let problems: Vec<_> = clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.answer.problems.len())).collect();
         assert_eq!(problems, [("down", 1), ("broken", 1), ("plugin", 1)]);
         assert!(clusters[2].answer.problems[0].contains("no-such-plugin of the user u is not there; its kubeconfig says: get it"));
@@ -433,7 +449,7 @@ contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{c
             silent.local_addr().unwrap()
         );
         let plan = machine(&[(".kube/config", &config)], &[]).plan("").unwrap();
-        let clusters = read(plan.planned, &Asked::default(), 2, Duration::from_millis(200), || {});
+        let clusters = read(plan.planned, Question::Images, &Asked::default(), 2, Duration::from_millis(200), || {});
         assert!(clusters[0].answer.problems[0].starts_with("was not read within"), "{:?}", clusters[0].answer.problems);
     }
 }

@@ -15,6 +15,7 @@ mod inventory; // what all sources come to, as records and as sentences
 mod kubeconfig; // kubeconfig files, merged
 mod lines; // images one a line
 mod object; // which images an object names, and whose they are
+mod rbac; // what an account needs for what is asked
 mod side_by_side; // threads with a bound and a deadline
 mod source; // what is read under one name, and whether all of it was
 mod tree; // what is kept of a document
@@ -24,13 +25,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::Utc;
 use common::cli::{self, Context, Status, Tool};
 use common::record::SourceKind;
 
-use crate::args::Args;
-use crate::clusters::{Plan, SERVICE_ACCOUNT, Surroundings};
+use crate::args::{Args, ClusterFlags};
+use crate::clusters::{Cluster, Plan, Planned, Question, SERVICE_ACCOUNT, Surroundings};
 use crate::docker::Endpoint;
 use crate::inventory::Part;
 use crate::source::Source;
@@ -42,11 +43,13 @@ fn main() -> ExitCode {
 /// Reads all sources, because the header says whether they are complete, and writes what they use.
 fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     arguments.check()?;
+    if arguments.common.generate() == Some(args::RBAC) {
+        return write_rbac(&arguments, context);
+    }
     let (kind, operands) = arguments.files()?;
     // Nothing that happens from here on can be thought to be in the inventory.
     let time = Utc::now();
-    let surroundings = Surroundings { variable: &|name| std::env::var_os(name), service_account: Path::new(SERVICE_ACCOUNT) };
-    let Plan { planned, notes } = clusters::plan(&arguments, &surroundings)?;
+    let Plan { planned, notes } = plan(&arguments)?;
     let engine = match kind {
         SourceKind::Docker => Some(Endpoint::find(&|name| std::env::var_os(name)).map_err(anyhow::Error::msg)?),
         _ => None,
@@ -84,14 +87,45 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     }
     let flags = (!planned.is_empty()).then_some(&arguments.clusters);
     if let Some(flags) = flags {
-        let progress = context.progress();
-        progress.expect(u64::try_from(planned.len()).unwrap_or(u64::MAX));
-        let limit = flags.timeout.delta().to_std().unwrap_or_default();
-        let clusters = clusters::read(planned, &flags.asked(), flags.jobs, limit, || progress.advance());
-        progress.finish();
-        parts.extend(Part::of_clusters(clusters, context));
+        parts.extend(Part::of_clusters(ask(planned, Question::Images, flags, context)));
     }
     inventory::write(&parts, flags, time, context)
+}
+
+/// Which clusters are meant.
+fn plan(arguments: &Args) -> anyhow::Result<Plan> {
+    let surroundings = Surroundings { variable: &|name| std::env::var_os(name), service_account: Path::new(SERVICE_ACCOUNT) };
+    clusters::plan(arguments, &surroundings)
+}
+
+/// Asks all clusters, and shows how far it is.
+fn ask(planned: Vec<Planned>, question: Question, flags: &ClusterFlags, context: &Context) -> Vec<Cluster> {
+    let progress = context.progress();
+    progress.expect(u64::try_from(planned.len()).unwrap_or(u64::MAX));
+    let limit = flags.timeout.delta().to_std().unwrap_or_default();
+    let clusters = clusters::read(planned, question, &flags.asked(), flags.jobs, limit, || progress.advance());
+    progress.finish();
+    clusters
+}
+
+/// Writes what an account must be granted. Clusters are asked for their custom resources only where a flag names them: what is printed
+/// without is for any cluster.
+fn write_rbac(arguments: &Args, context: &Context) -> anyhow::Result<Status> {
+    let flags = &arguments.clusters;
+    let asked = flags.asked();
+    let mut status = Status::Done;
+    let mut custom = None;
+    if asked.custom_resources && (flags.asks_for_contexts() || flags.in_cluster) {
+        let Plan { planned, notes } = plan(arguments)?;
+        notes.into_iter().for_each(|note| context.say(note));
+        for Cluster { name, answer, said, .. } in ask(planned, Question::CustomResources, flags, context) {
+            said.iter().chain(&answer.problems).for_each(|problem| context.say(format_args!("{name}: {problem}")));
+            status = status.and(if answer.problems.is_empty() { Status::Done } else { Status::Partial });
+            custom.get_or_insert_with(Vec::new).extend(answer.custom_resources);
+        }
+    }
+    context.write_generated(&rbac::role(&asked, custom.as_deref())).context("writing the role")?;
+    Ok(status)
 }
 
 /// What stands on standard input, if it is what the operand names.

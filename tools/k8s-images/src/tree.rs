@@ -10,13 +10,14 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 /// The keys of a manifest whose values are looked at as text. All other scalars are passed over, because the list of all pods of a
 /// large cluster is mostly made of them.
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "apiVersion",
     "continue",
     "controller",
     "generateName",
     "image",
     "imageID",
+    "imageRef",
     "kind",
     "name",
     "namespace",

@@ -38,24 +38,17 @@ const OBJECTS: u32 = 50;
 const MEASUREMENTS: [&str; 3] = ["metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io"];
 
 /// A resource whose objects are to be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Chosen {
     pub(crate) resource: Resource,
     pub(crate) is_namespaced: bool,
-    version: String,
-}
-
-/// What of a cluster's custom resources is to be read, and what of that is not to be known.
-#[derive(Debug, Default)]
-pub(crate) struct Choice {
-    pub(crate) chosen: Vec<Chosen>,
-    /// What nobody could tell of the rest.
-    pub(crate) answer: Answer,
+    pub(crate) version: String,
 }
 
 /// Reads all custom resources that may name images.
 pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
-    let Choice { chosen, mut answer } = choose(requests, asked).await;
+    let mut answer = choose(requests, asked).await;
+    let chosen = std::mem::take(&mut answer.custom_resources);
     let lists = chosen.iter().flat_map(|chosen| namespaces(chosen, asked).into_iter().map(move |namespace| (chosen, namespace)));
     let mut readings = stream::iter(lists.enumerate())
         .map(|(number, (chosen, namespace))| async move { (number, list(requests, asked, chosen, namespace.as_deref()).await) })
@@ -68,11 +61,10 @@ pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
     answer
 }
 
-/// Chooses the resources that may name images.
-pub(crate) async fn choose(requests: &Requests, asked: &Asked) -> Choice {
+/// Chooses the resources that may name images, and says what nobody could tell of the rest.
+pub(super) async fn choose(requests: &Requests, asked: &Asked) -> Answer {
     let (served, definitions) = join(Served::ask(requests), definitions(requests)).await;
-    let mut choice = Choice::default();
-    let answer = &mut choice.answer;
+    let mut answer = Answer::default();
     let served = served.unwrap_or_else(|failure| {
         answer.problems.push(if failure.is_of_the_server() {
             of_the_server(&failure)
@@ -94,9 +86,9 @@ pub(crate) async fn choose(requests: &Requests, asked: &Asked) -> Choice {
     answer.notes.extend(notes);
     let documents = documents(requests, &unknown).await;
     chosen.extend(unknown.into_iter().filter_map(|listable| choose_by_schema(listable, &documents)));
-    chosen.sort_by(|one, other| one.resource.cmp(&other.resource));
-    choice.chosen = chosen;
-    choice
+    chosen.sort();
+    answer.custom_resources = chosen;
+    answer
 }
 
 /// All definitions of a cluster.
@@ -251,7 +243,7 @@ impl Answer {
         let said = format!("no server answers for {group}/{version}");
         if MEASUREMENTS.contains(&group.as_str()) {
             self.notes.push(format!("{said}, which names no image"));
-        } else if asked.allow_missing.iter().any(|allowed| whole.is_meant_by(allowed)) {
+        } else if asked.may_miss(&whole) {
             self.missing.push(whole.name());
             self.notes.push(format!("{said}, and what it holds is not known; --allow-missing lets it go"));
         } else {

@@ -36,7 +36,8 @@ const LARGEST: u64 = 64 << 20;
 /// How a gzip begins (RFC 1952, 2.3.1), by which Helm too tells whether a release is one.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
 
-fn secrets() -> Resource {
+/// What Helm keeps its releases in.
+pub(crate) fn secrets() -> Resource {
     Resource { kind: "Secret".into(), plural: "secrets".into(), group: "".into() }
 }
 

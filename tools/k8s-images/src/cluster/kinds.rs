@@ -74,6 +74,11 @@ pub(crate) struct BuiltIn {
 }
 
 impl BuiltIn {
+    /// Whether an inventory can do without it.
+    pub(crate) fn is_forgivable(&self) -> bool {
+        self.need == Need::Forgivable
+    }
+
     /// Whether its objects stand in namespaces.
     pub(crate) fn is_namespaced(&self) -> bool {
         self.message != Message::Node
