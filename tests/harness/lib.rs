@@ -21,7 +21,7 @@
 //! - [`cluster`]: a real Kubernetes control plane; [`kubeconfig`]: ways into it; [`workloads`], [`helm`]: what a test does there;
 //! - [`engine`]: a real container engine, for hosts without Kubernetes;
 //! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry or cluster;
-//! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
+//! - [`token`], [`tls`], [`tunnel`], [`redis`], [`skopeo`]: the rest of the world;
 //! - [`client`], [`http`], [`folder`], [`ports`], [`process`]: what these are made of.
 //!
 //! Every failure in here is the failure of a test, so it panics with a sentence.
@@ -54,11 +54,12 @@ pub mod storage;
 pub mod tls;
 pub mod token;
 pub mod tool;
+pub mod tunnel;
 pub mod workloads;
 
 pub use bulk::push_all;
 pub use client::{Answer, Client};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, User};
 pub use engine::Engine;
 pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
 pub use folder::temporary;
@@ -72,3 +73,4 @@ pub use scripted::{Request, Response, ScriptedServer};
 pub use storage::Storage;
 pub use token::TokenServer;
 pub use tool::{Ran, Running, Tool, lines, shell};
+pub use tunnel::Tunnel;
