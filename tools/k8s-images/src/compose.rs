@@ -388,7 +388,9 @@ impl Reading {
     ) -> Option<Mention> {
         let image = self.filled(project, file, text, what)?.trim().to_owned();
         match parse_image(&image) {
-            Ok(reference) => Some(Mention { container, field: Some(field), image, reference: reference.into(), running: None, config: None }),
+            Ok(reference) => {
+                Some(Mention { container, field: Some(field), image, reference: reference.into(), running: None, config: None })
+            }
             Err(cause) => {
                 self.problem(file, Some(text), &format!("{what}: {cause}"));
                 None

@@ -16,7 +16,7 @@ use common::record::Field;
 use common::reference::Reference;
 
 pub(crate) use self::found::{Found, Unbuilt};
-pub(crate) use self::mentions::{Mentions, Written, parse_image};
+pub(crate) use self::mentions::{Doubt, Mentions, Written, parse_image};
 
 /// What tells objects apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,12 @@ impl Identity {
         let name = self.name.as_deref().unwrap_or("without a name");
         let name = self.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
         format!("{} {name}", self.kind.as_deref().unwrap_or("an object"))
+    }
+
+    /// Whether it is a custom resource: every group that is not Kubernetes' own has a dot in its name. Some of its own have one too, and
+    /// name no images.
+    fn is_custom(&self) -> bool {
+        self.group.contains('.')
     }
 
     /// Whether this is a kind of Kubernetes itself that cannot be without containers, nor these without images. Custom resources

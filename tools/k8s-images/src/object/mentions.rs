@@ -4,7 +4,8 @@
 //! [`super::status`]'s. Pure.
 //!
 //! Rules: Kubernetes API reference, PodSpec (`containers`, `initContainers`, `ephemeralContainers`, `volumes[].image`). A custom
-//! resource holds a pod template anywhere, so these lists are looked for everywhere in an object.
+//! resource holds a pod template anywhere, so these lists are looked for everywhere in an object; and it names images elsewhere too,
+//! under keys of which [`crate::image_key`] knows.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use common::reference::{ImageId, Reference};
 
 use super::{Identity, Mention};
 use crate::document::Fault;
+use crate::image_key;
 use crate::tree::{Map, Node, Text};
 
 /// Where a kind of Kubernetes itself holds the spec of its pods.
@@ -42,14 +44,27 @@ impl<'a> From<&'a Text> for Written<'a> {
     }
 }
 
+/// What a custom resource has in the place of an image, and is none: a parameter that its controller fills in, a pattern, or what has
+/// nothing to do with containers. Which image comes of it, only pods tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// What it is, and where.
+    pub(crate) fault: Fault,
+    /// Whether it is in a list of containers, where an image is more than likely.
+    pub(crate) in_container: bool,
+}
+
 /// Gathers the images of one object.
 #[derive(Debug)]
 pub(crate) struct Mentions {
     who: String,
     /// Whether a container without an image is a fault.
     strict: bool,
+    /// Whether it is a custom resource, which may name images anywhere, and what is none.
+    custom: bool,
     pub(super) found: Vec<Mention>,
     pub(super) faults: Vec<Fault>,
+    pub(super) doubts: Vec<Doubt>,
     /// Whether it is a pod that has ended.
     pub(super) finished: bool,
 }
@@ -57,18 +72,20 @@ pub(crate) struct Mentions {
 impl Mentions {
     /// Of an object in which none was found yet.
     pub(crate) fn of(identity: &Identity) -> Self {
-        Self { who: identity.who(), strict: identity.is_workload(), found: Vec::new(), faults: Vec::new(), finished: false }
+        let (strict, custom) = (identity.is_workload(), identity.is_custom());
+        Self { who: identity.who(), strict, custom, found: Vec::new(), faults: Vec::new(), doubts: Vec::new(), finished: false }
     }
 
     /// Takes an object of a kind, as it was written.
     pub(super) fn add_object(&mut self, object: &Map, kind: &str) {
-        self.search(object);
+        self.search(object, false);
         if self.strict {
             self.check_pod_spec(object, kind);
         }
     }
 
-    fn search(&mut self, map: &Map) {
+    /// Finds the images in a mapping, at any depth. `is_taken` says that its `image` is found already.
+    fn search(&mut self, map: &Map, is_taken: bool) {
         for (key, field) in CONTAINERS {
             for container in map.maps(key) {
                 self.add_image(container, "image", container.string("name"), field);
@@ -79,16 +96,58 @@ impl Mentions {
                 self.add_image(image, "reference", volume.string("name"), Field::ImageVolume);
             }
         }
-        for value in map.values() {
-            self.descend(value);
+        for (key, value) in map.pairs() {
+            if self.custom && image_key::is_image(key) && !(is_taken && key == "image") {
+                self.add_elsewhere(map, key, value);
+            }
+            let are_taken = key == "volumes" || CONTAINERS.iter().any(|(list, _)| *list == key);
+            self.descend_to(value, are_taken);
         }
     }
 
     /// Finds the images in a part of the object, at any depth.
     pub(crate) fn descend(&mut self, node: &Node) {
+        self.descend_to(node, false);
+    }
+
+    fn descend_to(&mut self, node: &Node, are_taken: bool) {
         match node {
-            Node::Map(map) => self.search(map),
-            Node::List(items) => items.iter().for_each(|item| self.descend(item)),
+            Node::Map(map) => self.search(map, false),
+            Node::List(items) => items.iter().for_each(|item| match item {
+                Node::Map(map) => self.search(map, are_taken),
+                other => self.descend(other),
+            }),
+            _ => {}
+        }
+    }
+
+    /// Takes what a custom resource has under a key that names an image, outside of the lists of a pod's spec.
+    fn add_elsewhere(&mut self, holder: &Map, key: &str, value: &Node) {
+        let (text, field) = match value {
+            Node::Text(text) => (text, Field::Container),
+            Node::Map(source) => match source.text("reference") {
+                Some(text) => (text, Field::ImageVolume),
+                None => return,
+            },
+            _ => return,
+        };
+        let written = text.text.trim();
+        if written.is_empty() {
+            return;
+        }
+        let container = holder.string("name");
+        let looks_like_one = !image_key::is_named_otherwise(key) || written.contains(['/', ':', '@']);
+        match parse_image(written) {
+            Ok(reference) if looks_like_one => {
+                let (image, reference) = (written.to_owned(), Arc::new(reference));
+                self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
+            }
+            // A longer word than `image` may say much else. A parameter is worth a word under any.
+            Err(cause) if !image_key::is_named_otherwise(key) || written.contains(['$', '{']) => {
+                let place = container.map_or_else(String::new, |name| format!(" of {name}"));
+                let fault = Fault { at: Some(text.start), cause: format!("{}, {key}{place}: {cause}", self.who) };
+                self.doubts.push(Doubt { fault, in_container: false });
+            }
             _ => {}
         }
     }
@@ -162,6 +221,9 @@ impl Mentions {
             Err(cause) => {
                 let place = place_of(container.as_deref(), field);
                 self.fault_at(image.at, format!("{place}: {cause}"));
+                if self.custom {
+                    self.doubts.extend(self.faults.pop().map(|fault| Doubt { fault, in_container: true }));
+                }
             }
         }
     }
@@ -195,6 +257,7 @@ pub(crate) fn parse_image(text: &str) -> Result<Reference, String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::object::Found;
     use crate::object::found::tests::{faults, mentions};
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -299,5 +362,66 @@ mod tests {
     fn custom_resources_may_leave_out_what_their_controller_fills_in() {
         let text = "apiVersion: monitoring.coreos.com/v1\nkind: Prometheus\nmetadata: {name: p}\nspec:\n  containers: [{name: prometheus, args: [x]}, {name: side, image: s:1}, {name: m, image: {repository: r}}]\n";
         assert_eq!(mentions(text), ["Prometheus p side container s:1 - -"]);
+    }
+
+    #[test]
+    fn custom_resources_name_images_elsewhere_too() {
+        for (spec, expected) in [
+            ("{steps: [{name: build, image: 'b:1'}], sidecars: [{image: 'registry.io/s:1'}]}", &["- registry.io/s:1", "build b:1"][..]),
+            ("{templates: [{name: t, script: {image: 'python:3', source: x}}]}", &["- python:3"]),
+            ("{volumes: [{name: disk, containerDisk: {image: 'quay.io/d:1'}}]}", &["- quay.io/d:1"]),
+            ("{image: 'a:1', initImage: 'reg.io/i:1', imageName: 'ghcr.io/p:17'}", &["- a:1", "- ghcr.io/p:17", "- reg.io/i:1"]),
+            // These say something else, or are no references.
+            ("{osImage: ubuntu-22, baseImage: 'Ubuntu 22.04 LTS', useImage: true, images: [a], imageID: 'a:1'}", &[]),
+            ("{image: {repository: r.io/a, tag: 1}}", &[]),
+            ("{image: {reference: 'r.io/v:1'}}", &["- r.io/v:1"]),
+            // What is in the lists of a pod's spec counts once, and as what it is there.
+            ("{initContainers: [{name: i, image: 'i:1'}], volumes: [{name: v, image: {reference: 'v:1'}}]}", &["i i:1", "v v:1"]),
+            ("{containers: [{name: c, image: 'c:1', debugImage: 'r.io/d:1'}]}", &["c c:1", "c r.io/d:1"]),
+        ] {
+            let text = format!("apiVersion: x.io/v1\nkind: Fleet\nmetadata: {{name: f}}\nspec: {spec}\n");
+            let mut found: Vec<String> = mentions(&text)
+                .iter()
+                .map(|line| {
+                    let words: Vec<&str> = line.split(' ').collect();
+                    assert_eq!(
+                        words[3],
+                        if words[4].starts_with("v:") || words[4].contains("/v:") {
+                            "imageVolume"
+                        } else if words[2] == "i" {
+                            "initContainer"
+                        } else {
+                            "container"
+                        },
+                        "{line}"
+                    );
+                    format!("{} {}", words[2], words[4])
+                })
+                .collect();
+            found.sort();
+            assert_eq!(found, expected, "{spec}");
+            let own = text.replace("x.io/v1", "v1");
+            assert!(spec.contains("ontainers") || mentions(&own).is_empty(), "{own}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_in_a_custom_resource_is_a_doubt() {
+        let of = |spec: &str| Found::in_text(&format!("apiVersion: x.io/v1\nkind: Fleet\nmetadata: {{name: f}}\nspec: {spec}\n"));
+        for (spec, in_container, expected) in [
+            ("{containers: [{name: c, image: '!*:latest'}]}", true, "Fleet f, container c: "),
+            ("{steps: [{name: s, image: $(params.image)}]}", false, "Fleet f, image of s: "),
+            ("{image: Ubuntu 22.04 LTS}", false, "Fleet f, image: "),
+            ("{initImage: '{{ image }}'}", false, "Fleet f, initImage: "),
+        ] {
+            let found = of(spec);
+            assert_eq!((found.faults, found.objects.iter().map(|object| object.mentions.len()).sum::<usize>()), (vec![], 0), "{spec}");
+            assert!(
+                matches!(found.doubts.as_slice(), [doubt] if doubt.in_container == in_container && doubt.fault.cause.starts_with(expected)),
+                "{spec}: {:?}",
+                found.doubts
+            );
+        }
+        assert_eq!(of("{osImage: Ubuntu 22.04 LTS, image: ''}").doubts, []);
     }
 }
