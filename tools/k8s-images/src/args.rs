@@ -17,10 +17,10 @@ use crate::cluster::Asked;
 /// Lists every container image that clusters and hosts may still need, as an inventory of what is in use
 #[derive(Debug, Parser)]
 #[command(before_help = "Examples:
-  k8s-images > in-use.jsonl                                           every context of the kubeconfig
+  k8s-images > in-use.jsonl
   k8s-images --context 'prod-*' --context stage > in-use.jsonl
   k8s-images --skip-context 'kind-*' > in-use.jsonl
-  k8s-images --in-cluster --name prod > in-use.jsonl                  in a pod, as its service account
+  k8s-images --in-cluster --name prod > in-use.jsonl
   k8s-images -f overlays/prod --name prod > in-use.jsonl
   helm template shop charts/shop | k8s-images -f - --name shop > in-use.jsonl
   docker compose config --images | k8s-images --from lines - --name ci > in-use.jsonl
@@ -60,9 +60,8 @@ pub(crate) enum From {
 /// The flags about clusters.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ClusterFlags {
-    /// Only contexts of this name, or that match this glob, in which * stands for anything; repeat it for several
-    ///
-    /// Without -f and --from all contexts are read; with these a cluster is read only where a flag of this group names it.
+    /// Only contexts of this name, or that match this glob, in which * stands for anything; repeat it for several [default: all, and
+    /// none beside -f or --from]
     #[arg(long, value_name = "GLOB", help_heading = "Clusters")]
     pub(crate) context: Vec<String>,
     /// Not contexts of this name, or that match this glob; repeat it for several

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, USER_AGENT};
-use http::{HeaderValue, Request};
+use http::Request;
+use http::header::AUTHORIZATION;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::util::MapRequestLayer;
@@ -95,7 +95,6 @@ fn configuration(access: Access, variable: &dyn Fn(&str) -> Option<String>) -> R
     config.write_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    config.headers = vec![(USER_AGENT, HeaderValue::from_static(concat!("k8s-images/", env!("CARGO_PKG_VERSION"))))];
     Ok(config)
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Part {
     problems: Vec<String>,
     /// What people should know.
     notes: Vec<String>,
+    /// What people must see, whatever they asked to be spared.
+    warnings: Vec<String>,
     resource_versions: BTreeMap<String, String>,
 }
 
@@ -49,17 +51,24 @@ impl Part {
     /// What files hold, or lists of images.
     pub(crate) fn of_source(mut source: Source) -> Self {
         let uses = source.finish();
-        Self { record: source.record(), uses, problems: source.problems, notes: source.notes, resource_versions: BTreeMap::new() }
+        Self {
+            record: source.record(),
+            uses,
+            problems: source.problems,
+            notes: source.notes,
+            warnings: Vec::new(),
+            resource_versions: BTreeMap::new(),
+        }
     }
 
     /// What clusters said, in order. One that is the same as another stands as complete as that does.
-    pub(crate) fn of_clusters(clusters: Vec<Cluster>, context: &Context) -> Vec<Self> {
+    pub(crate) fn of_clusters(clusters: Vec<Cluster>) -> Vec<Self> {
         let mut parts: Vec<Self> = Vec::new();
         for Cluster { name, server, same_as, answer, said } in clusters {
-            said.iter().for_each(|line| context.say(format_args!("{name}: {line}")));
             let same = same_as.as_ref().and_then(|same| parts.iter().find(|part| part.record.name == *same));
             let error = same.map_or_else(|| first_of(&answer.problems), |same| same.record.error.clone());
-            let (kind, complete, missing) = (SourceKind::Context, error.is_none(), answer.missing);
+            let missing = same.map_or_else(|| answer.missing.clone(), |same| same.record.missing.clone());
+            let (kind, complete) = (SourceKind::Context, error.is_none());
             let record = record::Source { kind, name, server, complete, error, same_as: same_as.clone(), missing };
             let uses = answer.gathering.uses(&record.name);
             let of_name = |sentence: String| format!("{}: {sentence}", record.name);
@@ -68,7 +77,8 @@ impl Part {
             if let Some(same) = same_as {
                 notes.push(format!("{}: is the same server and user as {same}, and is read once", record.name));
             }
-            parts.push(Self { record, uses, problems, notes, resource_versions: answer.resource_versions });
+            let warnings = said.into_iter().map(of_name).collect();
+            parts.push(Self { record, uses, problems, notes, warnings, resource_versions: answer.resource_versions });
         }
         parts
     }
@@ -87,19 +97,18 @@ fn first_of(problems: &[String]) -> Option<String> {
     })
 }
 
-/// What was asked for. `narrowed` are the flags about clusters, if one was read.
+/// What was looked at, and what was asked for where it was clusters.
 fn scope(parts: &[Part], flags: Option<&ClusterFlags>) -> Scope {
     let sources = parts.iter().map(|part| part.record.clone()).collect();
-    let scope = Scope { sources: Some(sources), partial: Some(flags.is_some_and(ClusterFlags::is_narrowed)), ..Scope::default() };
-    let Some(flags) = flags else { return scope };
-    let ClusterFlags { context, skip_context, namespace, selector, .. } = flags;
-    Scope {
-        contexts: context.clone(),
-        skip_contexts: skip_context.clone(),
-        namespaces: namespace.clone(),
-        selector: selector.clone(),
-        ..scope
+    let mut scope = Scope { sources: Some(sources), partial: Some(false), ..Scope::default() };
+    if let Some(flags) = flags {
+        scope.contexts.clone_from(&flags.context);
+        scope.skip_contexts.clone_from(&flags.skip_context);
+        scope.namespaces.clone_from(&flags.namespace);
+        scope.selector.clone_from(&flags.selector);
+        scope.partial = Some(flags.is_narrowed());
     }
+    scope
 }
 
 /// Writes the records, and says to people what they should know.
@@ -133,6 +142,9 @@ fn report(parts: &[Part], context: &Context) {
     for part in parts {
         for note in &part.notes {
             context.summarize(format_args!("{}: {note}\n", context.name()));
+        }
+        for warning in &part.warnings {
+            context.say(warning);
         }
         for problem in part.problems.iter().take(PROBLEMS_SAID) {
             context.say(problem);
@@ -171,5 +183,82 @@ fn totals(parts: &[Part]) -> Totals<'_> {
         repositories: repositories.len(),
         incomplete_sources: parts.iter().filter(|part| !part.is_complete()).count(),
         resource_versions: versions.map(|part| (part.record.name.as_str(), &part.resource_versions)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::args::Args;
+    use crate::cluster::Answer;
+
+    fn cluster(name: &str, problems: &[&str]) -> Cluster {
+        let problems = problems.iter().map(|problem| (*problem).to_owned()).collect();
+        let resource_versions = BTreeMap::from([("pods".to_owned(), "7".to_owned())]);
+        let answer = Answer { problems, missing: vec!["cronjobs.batch".to_owned()], resource_versions, ..Answer::default() };
+        Cluster { name: name.to_owned(), server: Some(format!("https://{name}")), same_as: None, answer, said: Vec::new() }
+    }
+
+    fn same(name: &str, as_what: &str) -> Cluster {
+        let answer = Answer::default();
+        Cluster { name: name.to_owned(), server: None, same_as: Some(as_what.to_owned()), answer, said: Vec::new() }
+    }
+
+    #[test]
+    fn each_context_is_a_source_as_complete_as_what_was_read_for_it() {
+        let clusters = vec![cluster("prod", &[]), same("admin", "prod"), cluster("stage", &["no", "no again"]), same("old", "stage")];
+        let parts = Part::of_clusters(clusters);
+        let scope = serde_json::to_value(scope(&parts, None)).unwrap();
+        let source = |name: &str, server: Option<&str>, error: Option<&str>| json!({"kind": "context", "name": name, "server": server, "complete": error.is_none(), "error": error, "missing": ["cronjobs.batch"]});
+        let mut expected = vec![
+            source("prod", Some("https://prod"), None),
+            source("admin", None, None),
+            source("stage", Some("https://stage"), Some("no (and 1 more)")),
+            source("old", None, Some("no (and 1 more)")),
+        ];
+        expected[1]["sameAs"] = json!("prod");
+        expected[3]["sameAs"] = json!("stage");
+        assert_eq!(scope, json!({"sources": expected, "partial": false}));
+        assert_eq!(parts[2].problems, ["stage: no", "stage: no again"]);
+        let totals = serde_json::to_value(totals(&parts)).unwrap();
+        assert_eq!(
+            totals,
+            json!({"images": 0, "repositories": 0, "incompleteSources": 2, "resourceVersions": {"prod": {"pods": "7"}, "stage": {"pods": "7"}}})
+        );
+    }
+
+    #[test]
+    fn what_was_asked_stands_in_the_scope() {
+        for (line, expected) in [
+            ("", json!({"sources": [], "partial": false})),
+            (
+                "--context prod* --context b --skip-context *-old",
+                json!({"sources": [], "contexts": ["prod*", "b"], "skipContexts": ["*-old"], "partial": false}),
+            ),
+            ("-n shop -n web", json!({"sources": [], "namespaces": ["shop", "web"], "partial": true})),
+            ("-l app=web", json!({"sources": [], "selector": "app=web", "partial": true})),
+        ] {
+            let arguments = Args::try_parse_from(std::iter::once("k8s-images").chain(line.split_whitespace())).unwrap();
+            assert_eq!(serde_json::to_value(scope(&[], Some(&arguments.clusters))).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_way_on_names_what_was_read_whole() {
+        for (clusters, expected) in [
+            (vec![cluster("a", &[]), cluster("b", &[])], None),
+            (vec![cluster("a", &["no"]), cluster("b", &["no"])], None),
+            (
+                vec![cluster("it's", &[]), cluster("b", &["no"]), same("c", "it's"), same("d", "b")],
+                Some(
+                    r"the contexts that were read whole: --context 'it'\''s' --context c; an inventory of them alone does not hold what runs in b, d",
+                ),
+            ),
+        ] {
+            assert_eq!(way_on(&Part::of_clusters(clusters)).as_deref(), expected);
+        }
     }
 }

@@ -73,7 +73,7 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     }
     let flags = (!planned.is_empty()).then_some(&arguments.clusters);
     if let Some(flags) = flags {
-        parts.extend(Part::of_clusters(ask(planned, Question::Images, flags, context), context));
+        parts.extend(Part::of_clusters(ask(planned, Question::Images, flags, context)));
     }
     inventory::write(&parts, flags, time, context)
 }
@@ -104,8 +104,8 @@ fn write_rbac(arguments: &Args, context: &Context) -> anyhow::Result<Status> {
     if asked.custom_resources && (flags.asks_for_contexts() || flags.in_cluster) {
         let Plan { planned, notes } = plan(arguments)?;
         notes.into_iter().for_each(|note| context.say(note));
-        for Cluster { name, answer, .. } in ask(planned, Question::CustomResources, flags, context) {
-            answer.problems.iter().for_each(|problem| context.say(format_args!("{name}: {problem}")));
+        for Cluster { name, answer, said, .. } in ask(planned, Question::CustomResources, flags, context) {
+            said.iter().chain(&answer.problems).for_each(|problem| context.say(format_args!("{name}: {problem}")));
             status = status.and(if answer.problems.is_empty() { Status::Done } else { Status::Partial });
             custom.get_or_insert_with(Vec::new).extend(answer.custom_resources);
         }

@@ -31,11 +31,6 @@ impl Source {
         Self { kind, name, gathering: Gathering::default(), problems: Vec::new(), notes: Vec::new() }
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Takes what an operand names; `standard_input` is what stands there, where the operand is `-`.
     pub(crate) fn add(&mut self, operand: &Path, recursive: bool, standard_input: Option<Result<String, String>>) {
         if let Some(text) = standard_input {
