@@ -92,7 +92,9 @@ impl Source {
         faults.extend(in_containers.into_iter().map(|doubt| doubt.fault));
         faults.sort_by_key(|fault| fault.at);
         let mut lines = Lines::new(&text);
-        self.notes.extend(elsewhere.into_iter().map(|doubt| problem(name, &mut lines, doubt.fault)));
+        let more = if elsewhere.len() > 1 { format!(" (and {} more in it)", elsewhere.len() - 1) } else { String::new() };
+        let first = elsewhere.into_iter().next().map(|doubt| problem(name, &mut lines, doubt.fault));
+        self.notes.extend(first.map(|first| format!("{first}; what comes of it is known from pods alone{more}")));
         self.problems.extend(faults.into_iter().map(|fault| problem(name, &mut lines, fault)));
         objects.into_iter().for_each(|object| self.gathering.add(object));
     }
