@@ -10,8 +10,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 use crate::image_key;
 
-/// The keys of a manifest whose values are looked at as text, beside those of images in custom resources. All other scalars are passed over, because the list of all pods of a
-/// large cluster is mostly made of them.
+/// The keys of a manifest whose values are looked at as text, beside those of images in custom resources. All other scalars are passed
+/// over, because the list of all pods of a large cluster is mostly made of them.
 const TEXTS: [&str; 14] = [
     "apiVersion",
     "continue",
