@@ -21,7 +21,9 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::parser::ValueSource;
+use clap::{Args, Parser, ValueEnum};
 
 #[cfg(feature = "registry")]
 pub use flags::RegistryFlags;
@@ -86,12 +88,20 @@ pub struct CommonFlags {
     /// Say on standard error what is asked and answered
     #[arg(long, short, global = true, help_heading = "Output")]
     pub verbose: bool,
-    /// Print the manual page or a completion script
-    #[arg(long, value_enum, value_name = "WHAT", hide = true, exclusive = true)]
-    generate: Option<Generate>,
+    /// Print the manual page, a completion script, or what else the tool can write
+    #[arg(long, value_name = "WHAT", hide = true)]
+    generate: Option<String>,
 }
 
-/// What `--generate` prints.
+impl CommonFlags {
+    /// Which of the tool's own [`CommonArgs::GENERATES`] is asked for. The other things are printed before a tool runs.
+    #[must_use]
+    pub fn generate(&self) -> Option<&str> {
+        self.generate.as_deref()
+    }
+}
+
+/// What `--generate` prints of every tool, from the definition of its command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Generate {
     /// A manual page
@@ -106,6 +116,10 @@ enum Generate {
 
 /// Gives `main` the flags that it acts on itself.
 pub trait CommonArgs: Parser {
+    /// What the tool's `--generate` can print beside the manual page and the completions: a name and a line of help each. Other
+    /// flags may go with these, and the tool's `run` writes them.
+    const GENERATES: &'static [(&'static str, &'static str)] = &[];
+
     /// The flags of every tool.
     fn common(&self) -> &CommonFlags;
 }
@@ -135,6 +149,14 @@ impl Context {
     #[must_use]
     pub fn output(&self) -> Output {
         Output::stdout(self.format)
+    }
+
+    /// Writes a text that is no record, asked for by `--generate`.
+    ///
+    /// # Errors
+    /// What standard output says; a reader that went away is no error.
+    pub fn write_generated(&self, text: &str) -> io::Result<()> {
+        write_generated(text.as_bytes())
     }
 
     /// Says a sentence to people: `tool: lowercase phrase`. A standard error that cannot be written to is no reason to stop.
@@ -213,10 +235,14 @@ fn parse<A: CommonArgs>(tool: Tool, arguments: impl Iterator<Item = OsString>) -
         Err(error) => return Err(usage(tool, &error)),
     };
     // Looked at before the arguments are built, because it stands alone, without what else is required.
-    if let Ok(Some(generate)) = matches.try_get_one::<Generate>("generate") {
-        return Err(match generated(&command, tool, *generate) {
+    let generate = matches.get_one::<String>("generate").and_then(|what| Generate::from_str(what, false).ok());
+    if let Some(what) = generate {
+        if stands_beside_others(&matches) {
+            let text = "the argument '--generate <WHAT>' cannot be used with one or more of the other specified arguments";
+            return Err(usage(tool, &command.error(clap::error::ErrorKind::ArgumentConflict, text)));
+        }
+        return Err(match generated(&command, tool, what).and_then(|text| write_generated(&text)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(2),
         });
     }
@@ -224,11 +250,22 @@ fn parse<A: CommonArgs>(tool: Tool, arguments: impl Iterator<Item = OsString>) -
 }
 
 /// The clap definition that `--help`, the manual page and the completions are made from: examples first.
-fn command<A: CommandFactory>(tool: Tool) -> clap::Command {
+fn command<A: CommonArgs>(tool: Tool) -> clap::Command {
+    let own = A::GENERATES.iter().map(|(name, help)| PossibleValue::new(*name).help(*help));
+    let values: Vec<_> = Generate::value_variants().iter().filter_map(Generate::to_possible_value).chain(own).collect();
     A::command()
         .name(tool.name)
         .version(tool.version)
+        // What clap calls exclusive asks for nothing that is required either. What a tool writes itself may depend on other flags.
+        .mut_arg("generate", |generate| generate.value_parser(PossibleValuesParser::new(values)).exclusive(A::GENERATES.is_empty()))
         .help_template("{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}")
+}
+
+/// Whether the command line holds more than `--generate`.
+fn stands_beside_others(matches: &clap::ArgMatches) -> bool {
+    let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    // The groups that clap makes of flattened flags are there beside the flags themselves.
+    matches.ids().any(|id| id != "generate" && id != "CommonFlags" && given(id))
 }
 
 /// Prints what clap has to say: help and version to standard output, the rest as `tool: …`.
@@ -243,7 +280,7 @@ fn usage(tool: Tool, error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn generated(command: &clap::Command, tool: Tool, what: Generate) -> io::Result<()> {
+fn generated(command: &clap::Command, tool: Tool, what: Generate) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut command = command.clone();
     match what {
@@ -252,10 +289,80 @@ fn generated(command: &clap::Command, tool: Tool, what: Generate) -> io::Result<
         Generate::Zsh => clap_complete::generate(clap_complete::Shell::Zsh, &mut command, tool.name, &mut text),
         Generate::Fish => clap_complete::generate(clap_complete::Shell::Fish, &mut command, tool.name, &mut text),
     }
-    io::stdout().lock().write_all(&text)
+    Ok(text)
+}
+
+fn write_generated(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("writing to standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Whether the reader of standard output went away. Only [`Output`] says so: a network connection may break its pipe too.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(output::is_reader_gone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Plain {
+        #[arg(long, required = true)]
+        needed: Option<String>,
+        #[command(flatten)]
+        common: CommonFlags,
+    }
+
+    impl CommonArgs for Plain {
+        fn common(&self) -> &CommonFlags {
+            &self.common
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Writes {
+        #[arg(long)]
+        also: bool,
+        #[command(flatten)]
+        common: CommonFlags,
+    }
+
+    impl CommonArgs for Writes {
+        const GENERATES: &'static [(&'static str, &'static str)] = &[("rules", "Rules")];
+
+        fn common(&self) -> &CommonFlags {
+            &self.common
+        }
+    }
+
+    const TOOL: Tool = Tool { name: "tool", version: "0", destructive: false };
+
+    fn error<A: CommonArgs>(arguments: &[&str]) -> String {
+        command::<A>(TOOL).try_get_matches_from(arguments).map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn what_every_tool_generates_stands_alone() {
+        assert_eq!(error::<Plain>(&["tool", "--generate", "man"]), "", "nothing is required beside it");
+        assert!(error::<Plain>(&["tool", "--generate", "man", "--needed", "x"]).contains("cannot be used with"));
+        let matches = |arguments: &[&str]| command::<Writes>(TOOL).try_get_matches_from(arguments).unwrap();
+        assert!(!stands_beside_others(&matches(&["tool", "--generate", "man"])));
+        for other in ["--also", "--quiet"] {
+            assert!(stands_beside_others(&matches(&["tool", "--generate", "man", other])), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_tool_writes_itself_goes_with_other_flags() {
+        let writes = parse::<Writes>(TOOL, ["tool", "--generate", "rules", "--also"].map(OsString::from).into_iter()).unwrap();
+        assert_eq!((writes.common.generate(), writes.also), (Some("rules"), true));
+        let wrong = error::<Writes>(&["tool", "--generate", "x"]);
+        assert!(wrong.contains("man, bash, zsh, fish, rules"), "{wrong}");
+        assert!(!error::<Plain>(&["tool", "--generate", "rules"]).contains("fish, rules"));
+    }
 }

@@ -14,5 +14,5 @@ mod uses;
 
 pub use keep_list::{InvalidEntry, KeepList, Kept};
 pub use names::{Alias, InvalidAlias, Names};
-pub use trust::{Distrust, Rules, Section};
+pub use trust::{Distrust, Rules, Section, word};
 pub use uses::{Inventory, RepositoryUses, Role, UseEntry};

@@ -1,7 +1,8 @@
-//! Patterns over repository paths: globs in which `*` stays within a path component and `**` crosses.
+//! Patterns over repository paths: globs in which `*` stays within a path component and `**` crosses; and over names that are no
+//! paths, in which `*` crosses everything.
 //!
-//! Owns `--repository` and `--exclude`, and remembers which patterns never matched: a pattern that matches nothing is most
-//! often a mistake, and is said. Pure.
+//! Owns `--repository`, `--exclude` and the patterns over sources, and remembers which patterns never matched: a pattern that
+//! matches nothing is most often a mistake, and is said. Pure.
 
 use std::cell::Cell;
 
@@ -29,7 +30,19 @@ impl Glob {
     /// # Errors
     /// A bracket or brace that is not closed, and the like.
     pub fn parse(text: &str) -> Result<Self, InvalidGlob> {
-        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
+        Self::build(text, true)
+    }
+
+    /// Parses a glob over names in which a slash is a character like any other: `arn:aws:eks:eu-west-1:1:cluster/prod`.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn over_names(text: &str) -> Result<Self, InvalidGlob> {
+        Self::build(text, false)
+    }
+
+    fn build(text: &str, slash_separates: bool) -> Result<Self, InvalidGlob> {
+        let glob = GlobBuilder::new(text).literal_separator(slash_separates).backslash_escape(true).build();
         let glob = glob.map_err(|error| InvalidGlob { text: text.to_owned(), cause: error.kind().to_string() })?;
         Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher(), matched: Cell::new(false) })
     }
@@ -108,6 +121,7 @@ mod tests {
             assert_eq!(Glob::parse(glob).unwrap().matches(path), expected, "{glob} {path}");
         }
         assert!(Glob::parse("team/[a").is_err());
+        assert!(Glob::over_names("arn:*prod").unwrap().matches("arn:aws:eks:eu-west-1:1:cluster/prod"));
     }
 
     #[test]

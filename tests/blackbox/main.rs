@@ -3,6 +3,8 @@
 
 mod architecture;
 mod harness_works;
+mod k8s_clusters;
+mod k8s_hosts;
 mod k8s_images;
 mod pipeline;
 mod readme;

@@ -1,6 +1,6 @@
-//! The HTTP client of the fixtures: it puts things into a registry and looks at what is there.
+//! The HTTP client of the fixtures: it puts things into a registry, or a cluster, and looks at what is there.
 //!
-//! Endpoints as in the OCI distribution spec, <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>.
+//! What a cluster is asked stands in [`workloads`](crate::workloads). Endpoints of a registry as in the OCI distribution spec, <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Answer {
 pub struct Client {
     agent: ureq::Agent,
     url: String,
-    basic: Option<String>,
+    authorization: Option<String>,
     tokens: Option<TokenServer>,
 }
 
@@ -91,11 +91,16 @@ impl Client {
                 .build();
             config = config.tls_config(tls);
         }
-        Self { agent: config.build().new_agent(), url: url.to_owned(), basic: None, tokens: None }
+        Self { agent: config.build().new_agent(), url: url.to_owned(), authorization: None, tokens: None }
     }
 
     pub(crate) fn with_basic(mut self, user: &str, password: &str) -> Self {
-        self.basic = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        self.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        self
+    }
+
+    pub(crate) fn with_bearer(mut self, token: &str) -> Self {
+        self.authorization = Some(format!("Bearer {token}"));
         self
     }
 
@@ -106,7 +111,7 @@ impl Client {
 
     /// The same client without credentials.
     pub fn anonymous(&self) -> Self {
-        Self { basic: None, tokens: None, ..self.clone() }
+        Self { authorization: None, tokens: None, ..self.clone() }
     }
 
     /// Sends any request; `target` is a path with its query, or a whole URL.
@@ -122,8 +127,8 @@ impl Client {
             request = request.header(*name, *value);
         }
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            if let Some(basic) = &self.basic {
-                request = request.header("Authorization", basic);
+            if let Some(authorization) = &self.authorization {
+                request = request.header("Authorization", authorization);
             } else if let Some(tokens) = &self.tokens {
                 let scopes = ["registry:catalog:*".to_owned(), format!("repository:{}:*,pull,push,delete", name(target))];
                 request = request.header("Authorization", format!("Bearer {}", tokens.mint(&scopes)));

@@ -18,7 +18,8 @@
 //! - [`sample`]: the registry and the cluster of the demo;
 //! - [`inventory`]: what runs, as a tool would say it, and times relative to now;
 //! - [`storage`]: damage done below the registry, in its folder;
-//! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry;
+//! - [`cluster`]: a real Kubernetes control plane; [`kubeconfig`]: ways into it; [`workloads`], [`helm`]: what a test does there;
+//! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry or cluster;
 //! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
 //! - [`client`], [`http`], [`folder`], [`ports`], [`process`]: what these are made of.
 //!
@@ -32,10 +33,13 @@
 
 pub mod bulk;
 pub mod client;
+pub mod cluster;
 pub mod fixtures;
 pub mod folder;
+pub mod helm;
 pub mod http;
 pub mod inventory;
+pub mod kubeconfig;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -48,12 +52,16 @@ pub mod storage;
 pub mod tls;
 pub mod token;
 pub mod tool;
+pub mod workloads;
 
 pub use bulk::push_all;
 pub use client::{Answer, Client};
+pub use cluster::Cluster;
 pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
 pub use folder::temporary;
+pub use helm::Chart;
 pub use inventory::{Inventory, ago, days_ago};
+pub use kubeconfig::{Access, Kubeconfig};
 pub use proxy::{Gate, Proxy};
 pub use redis::Redis;
 pub use registry::Registry;

@@ -1,4 +1,4 @@
-//! A proxy in front of a real registry that counts requests, breaks some of them, and stops the world in between.
+//! A proxy in front of a real registry or cluster that counts requests, breaks some of them, and stops the world in between.
 //!
 //! ```no_run
 //! # use tests::*; let registry = Registry::start();
@@ -13,11 +13,14 @@
 //!
 //! Rules are tried in the order in which they were made; the first that fits and is not used up decides. The registry
 //! sees the `Host` by which the proxy was asked, so its `Location` and `Link` lead through the proxy.
+//!
+//! It speaks plain HTTP to the client, also where the server behind it speaks TLS, so a token is seen, and may be asserted.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::http::{Listening, Request, Response};
 use crate::registry::Registry;
 
@@ -27,11 +30,11 @@ type After = Arc<dyn Fn(&Request, Response) -> Response + Send + Sync>;
 
 #[derive(Clone)]
 enum Action {
-    /// Answers without asking the registry.
+    /// Answers without asking the server.
     Instead(Response),
-    /// Does something, then asks the registry.
+    /// Does something, then asks the server.
     Before(Before),
-    /// Asks the registry, then does something and may change the answer.
+    /// Asks the server, then does something and may change the answer.
     After(After),
 }
 
@@ -59,8 +62,16 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards everything to this registry; credentials are those of whoever asks.
     pub fn before(registry: &Registry) -> Self {
+        Self::forwarding_to(registry.client().anonymous())
+    }
+
+    /// Forwards everything to this cluster's API server; the token is that of whoever asks.
+    pub fn before_cluster(cluster: &Cluster) -> Self {
+        Self::forwarding_to(cluster.client().anonymous())
+    }
+
+    fn forwarding_to(client: Client) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
-        let client = registry.client().anonymous();
         let shared = Arc::clone(&state);
         let listening = Listening::start(move |request| {
             // The lock is not held while the action runs: actions stop the world, and look at the proxy.
@@ -81,6 +92,11 @@ impl Proxy {
     /// `127.0.0.1:PORT`, as an operand of a tool.
     pub fn host(&self) -> &str {
         &self.listening.address
+    }
+
+    /// `http://127.0.0.1:PORT`, as the `server` of a kubeconfig.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.host())
     }
 
     /// Answers every fitting request like this, and does not forward it.
@@ -208,7 +224,7 @@ fn forward(client: &Client, request: &Request) -> Response {
             }
             response
         }
-        Err(error) => Response::text(502, &format!("the registry behind the proxy did not answer: {error}\n")),
+        Err(error) => Response::text(502, &format!("the server behind the proxy did not answer: {error}\n")),
     }
 }
 

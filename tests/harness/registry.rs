@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::folder::temporary;
 use crate::ports::free_port;
-use crate::process::{Server, clean, output_of, program};
+use crate::process::{Server, clean, named_program, output_of, program};
 use crate::redis::Redis;
 use crate::storage::Storage;
 use crate::tls::Certificates;
@@ -340,11 +340,7 @@ fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("TEST_REGISTRY") {
         None => program("docker-registry", "docker-registry"),
-        Some(path) => {
-            // Tests run in the folder of their package, people name paths from the root of the workspace.
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            fs::canonicalize(root.join(&path)).unwrap_or_else(|error| panic!("TEST_REGISTRY={}: {error}", path.display()))
-        }
+        Some(path) => named_program("TEST_REGISTRY", Path::new(&path)),
     })
 }
 

@@ -1,7 +1,8 @@
-//! A certificate authority made on the fly with `openssl`, and what it signed for 127.0.0.1 and `localhost`.
+//! A certificate authority made on the fly with `openssl`, and what it signed for 127.0.0.1 and `localhost`, or for a client.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::process::{output_of, program};
 
@@ -20,32 +21,48 @@ impl Certificates {
     /// Makes them in this folder.
     pub fn make(folder: &Path) -> Self {
         let path = |name: &str| folder.join(name);
-        let names = path("names.ext");
-        std::fs::write(&names, "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n").unwrap();
         self_signed(&path("ca.key"), &path("ca.crt"), "authority of a test", true);
-        openssl(|openssl| {
-            openssl
-                .args(["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-                .args(["-subj", "/CN=127.0.0.1", "-keyout"])
-                .arg(path("server.key"))
-                .arg("-out")
-                .arg(path("server.csr"));
-        });
-        openssl(|openssl| {
-            openssl
-                .args(["x509", "-req", "-days", "2", "-CAcreateserial", "-in"])
-                .arg(path("server.csr"))
-                .arg("-CA")
-                .arg(path("ca.crt"))
-                .arg("-CAkey")
-                .arg(path("ca.key"))
-                .arg("-extfile")
-                .arg(&names)
-                .arg("-out")
-                .arg(path("server.crt"));
-        });
-        Self { ca_file: path("ca.crt"), certificate: path("server.crt"), key: path("server.key") }
+        let (certificate, key) =
+            sign(folder, "server", "/CN=127.0.0.1", "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n");
+        Self { ca_file: path("ca.crt"), certificate, key }
     }
+
+    /// A certificate and its key for a client of this name and these groups, as Kubernetes reads them: `CN` and `O`.
+    pub fn client(&self, name: &str, groups: &[&str]) -> (PathBuf, PathBuf) {
+        let folder = self.ca_file.parent().unwrap_or(Path::new("/"));
+        let groups: String = groups.iter().map(|group| format!("/O={group}")).collect();
+        sign(folder, name, &format!("{groups}/CN={name}"), "extendedKeyUsage=clientAuth\n")
+    }
+}
+
+/// A certificate that the authority in this folder signed, and its key.
+fn sign(folder: &Path, name: &str, subject: &str, extensions: &str) -> (PathBuf, PathBuf) {
+    static SERIAL: AtomicU32 = AtomicU32::new(2);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let path = |ending: &str| folder.join(format!("{name}.{ending}"));
+    std::fs::write(path("ext"), extensions).unwrap();
+    openssl(|openssl| {
+        openssl
+            .args(["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-subj", subject, "-keyout"])
+            .arg(path("key"))
+            .arg("-out")
+            .arg(path("csr"));
+    });
+    openssl(|openssl| {
+        openssl
+            .args(["x509", "-req", "-days", "2", "-set_serial", &serial.to_string(), "-in"])
+            .arg(path("csr"))
+            .arg("-CA")
+            .arg(folder.join("ca.crt"))
+            .arg("-CAkey")
+            .arg(folder.join("ca.key"))
+            .arg("-extfile")
+            .arg(path("ext"))
+            .arg("-out")
+            .arg(path("crt"));
+    });
+    (path("crt"), path("key"))
 }
 
 /// A key and the certificate that it signed for itself: an authority, or the name of a token server.

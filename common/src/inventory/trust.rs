@@ -221,7 +221,8 @@ impl Rules {
 }
 
 /// A name as a shell takes it for one word.
-fn word(name: &str) -> String {
+#[must_use]
+pub fn word(name: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@".contains(character);
     if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }
@@ -251,7 +252,8 @@ mod tests {
     }
 
     fn source(kind: SourceKind, name: &str, complete: bool) -> Source {
-        Source { kind, name: name.into(), server: None, complete, error: (!complete).then(|| "time-out".into()) }
+        let error = (!complete).then(|| "time-out".into());
+        Source { kind, name: name.into(), server: None, complete, error, same_as: None, missing: Vec::new() }
     }
 
     fn section(sources: Vec<Source>) -> Section {
@@ -317,6 +319,23 @@ mod tests {
             assert_eq!(eased.judge(&[section], images, at).is_ok(), has_way_out, "{name}");
         }
         assert_eq!(rules().judge(&[], 0, now()), Err(Distrust::None));
+    }
+
+    #[test]
+    fn a_source_that_was_read_under_another_name_counts_as_one() {
+        let twin = |complete| Source { same_as: Some("prod".into()), ..source(SourceKind::Context, "prod-admin", complete) };
+        let both = |complete| section(vec![source(SourceKind::Context, "prod", complete), twin(complete)]);
+        let required = Rules { require_source: vec!["prod-admin".into()], ..rules() };
+        assert_eq!(required.judge(&[both(true)], 1, now()), Ok(()));
+        assert!(matches!(required.judge(&[both(false)], 1, now()), Err(Distrust::Incomplete { .. })));
+        // A filter may have dropped the other.
+        assert_eq!(rules().judge(&[section(vec![twin(true)])], 10, now()), Ok(()));
+    }
+
+    #[test]
+    fn a_kind_that_was_forgiven_is_no_reason_for_distrust() {
+        let prod = Source { missing: vec!["cronjobs.batch".into()], ..source(SourceKind::Context, "prod", true) };
+        assert_eq!(rules().judge(&[section(vec![prod])], 10, now()), Ok(()));
     }
 
     #[test]

@@ -21,6 +21,13 @@ pub const SCHEMA: u32 = 1;
 /// ```
 ///
 /// ```json
+/// {"type":"header","tool":"k8s-images","version":"0.1.0","schema":1,"time":"2026-11-20T12:00:00Z",
+///  "scope":{"sources":[{"kind":"context","name":"prod","server":"https://10.0.0.1:6443","complete":true,"error":null,"missing":["cronjobs.batch"]},
+///   {"kind":"context","name":"prod-admin","server":"https://10.0.0.1:6443","complete":true,"error":null,"sameAs":"prod"}],
+///   "contexts":["prod*"],"skipContexts":["*-old"],"namespaces":["shop"],"selector":"app=web","partial":true}}
+/// ```
+///
+/// ```json
 /// {"type":"header","tool":"reg-list","version":"0.1.0","schema":1,"time":"2026-11-20T12:00:00Z",
 ///  "scope":{"registry":"registry.example.com","prefixes":["team"]}}
 /// ```
@@ -95,6 +102,18 @@ pub struct Scope {
     /// Of an inventory: where uses were looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<Source>>,
+    /// Of an inventory: the globs of the contexts asked for; empty is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<String>,
+    /// Of an inventory: the globs of the contexts left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip_contexts: Vec<String>,
+    /// Of an inventory: the namespaces asked for; empty is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Of an inventory: the label selector asked with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// Of an inventory: whether it was narrowed (to namespaces, by a selector), so that what it does not name may still be in
     /// use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +130,10 @@ pub struct Scope {
 }
 
 /// One place in which uses were looked for.
+///
+/// Two contexts of one server and one user are one place, which is read once: the others say by `sameAs` where its uses stand, are
+/// complete where that is, and count as sources like any other. `missing` names what could not be read and was forgiven, by resource and
+/// API group (`cronjobs.batch`); a source may be complete without it, for that is what forgiving means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
@@ -126,6 +149,12 @@ pub struct Source {
     /// Why not.
     #[serde(default)]
     pub error: Option<String>,
+    /// The source that was read in its place: the same server, asked as the same user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
+    /// The kinds that it lacks, and was forgiven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The kinds of source. A cluster or an engine knows what runs; files and lines know what somebody wrote down.

@@ -7,8 +7,9 @@ use crate::digest::Digest;
 /// `image` is the text as it was written; `registry`, `repository`, `tag` and `digest` are what it names, normalised as Docker
 /// does. `runningDigest` is what a container runtime says it runs and could be pulled by; `configDigest` is what it says
 /// where it knows the image's config alone. `kind` and `name` are the topmost owner (`Deployment`, not its pod); `pods` counts
-/// the pods that this line stands for, 0 for a template without pods, and `pod` is one of them. In a plan, `listedAs` says
-/// under which name the listing knows the repository.
+/// the pods that this line stands for, 0 for a template without pods, and `pod` is one of them. `finishedPods` says how many of these
+/// have ended (phase `Succeeded` or `Failed`), and is left out where none has: who reads their logs may want the image too. In a plan,
+/// `listedAs` says under which name the listing knows the repository.
 ///
 /// There is one record for each distinct source, namespace, owner, container, image and running digest; where several fields
 /// would give the same record, the first in the order of [`Field`] stands.
@@ -17,6 +18,12 @@ use crate::digest::Digest;
 /// {"type":"use","image":"registry.example.com:5000/team/app:1.2","registry":"registry.example.com:5000","repository":"team/app","tag":"1.2","digest":null,
 ///  "runningDigest":"sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865","configDigest":null,
 ///  "source":"prod","namespace":"shop","kind":"Deployment","name":"web","container":"app","field":"container","pods":3,"pod":"web-5f7c9-x2k4q"}
+/// ```
+///
+/// ```json
+/// {"type":"use","image":"registry.example.com:5000/team/import:7","registry":"registry.example.com:5000","repository":"team/import","tag":"7","digest":null,
+///  "runningDigest":null,"configDigest":null,
+///  "source":"prod","namespace":"shop","kind":"CronJob","name":"import","container":"import","field":"container","pods":2,"finishedPods":1,"pod":"import-29386080-8wz5n"}
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "use", rename_all = "camelCase")]
@@ -60,6 +67,9 @@ pub struct Use {
     /// How many pods this line stands for.
     #[serde(default)]
     pub pods: u64,
+    /// How many of these have ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub finished_pods: u64,
     /// One of these pods.
     #[serde(default)]
     pub pod: Option<String>,
@@ -78,7 +88,7 @@ pub struct ListedAs {
 }
 
 /// Where an image stood. Uses that differ in nothing else merge into the first of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Field {
     /// `containers[].image`
@@ -96,6 +106,11 @@ pub enum Field {
     /// A field of a later version.
     #[serde(other)]
     Other,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Use {

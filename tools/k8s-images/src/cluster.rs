@@ -3,20 +3,29 @@
 //! Owns which lists are read, side by side and in which order, and what it means for the inventory if one of them is not to be had. Which
 //! cluster is meant, and how its server is reached, is the caller's: it gives a client.
 
+mod custom; // custom resources: which of them may name images, and what they name
 mod decode; // items of lists into objects
+mod definition; // what a CustomResourceDefinition says of its resource
+mod discovery; // what is served beside the kinds of Kubernetes itself
+mod helm; // the releases that Helm keeps for a rollback
 mod kinds; // the kinds of Kubernetes itself, and their names
 mod list; // a whole list, page by page
 mod message; // the protobuf messages, with the fields that are asked for
 mod page; // one answer: a page of a list, or a refusal
 mod request; // one request, made again where that is right
 mod retry; // whether, and after how long
+mod schema; // whether an object of a schema may name an image
 
 use std::collections::BTreeMap;
 
+use futures_util::future::{OptionFuture, join};
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::SetOnce;
 
-use self::kinds::{BUILT_IN, BuiltIn, NODES, Need, Resource};
+pub(crate) use self::custom::Chosen;
+pub(crate) use self::helm::secrets;
+pub(crate) use self::kinds::{BUILT_IN, NODES, Resource};
+use self::kinds::{BuiltIn, Need};
 use self::list::{Absorb, Listed, Query};
 use self::page::Item;
 pub(crate) use self::request::Form;
@@ -44,6 +53,13 @@ pub(crate) struct Asked {
     pub(crate) form: Form,
 }
 
+impl Asked {
+    /// Whether a kind may be missing.
+    pub(crate) fn may_miss(&self, resource: &Resource) -> bool {
+        self.allow_missing.iter().any(|allowed| resource.is_meant_by(allowed))
+    }
+}
+
 /// What a cluster said.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
@@ -57,6 +73,8 @@ pub(crate) struct Answer {
     pub(crate) missing: Vec<String>,
     /// The version of each list, by its kind: `pods`, `deployments.apps`; with the namespace where it was narrowed to some: `shop/pods`.
     pub(crate) resource_versions: BTreeMap<String, String>,
+    /// The custom resources that would be read, where that is what was asked.
+    pub(crate) custom_resources: Vec<Chosen>,
 }
 
 impl Answer {
@@ -71,6 +89,7 @@ impl Answer {
             }
         }
         self.resource_versions.extend(other.resource_versions);
+        self.custom_resources.extend(other.custom_resources);
     }
 }
 
@@ -85,9 +104,29 @@ pub(crate) async fn read(client: &kube::Client, asked: &Asked) -> Answer {
     read_patiently(client, asked, Patience::default()).await
 }
 
+/// Finds out which custom resources [`read`] would read, without reading them.
+pub(crate) async fn choose(client: &kube::Client, asked: &Asked) -> Answer {
+    custom::choose(&Requests::new(client.clone(), Patience::default()), asked).await
+}
+
 async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience) -> Answer {
     let requests = Requests::new(client.clone(), patience);
-    built_in(&requests, asked).await
+    // Whether the server is there, and knows who asks: told by the first list that is asked for.
+    let answered: SetOnce<bool> = SetOnce::new();
+    let beside = async {
+        if !*answered.wait().await {
+            return Answer::default();
+        }
+        let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
+        let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
+        let (custom, helm) = join(custom, helm).await;
+        let mut answer = custom.unwrap_or_default();
+        answer.absorb(helm.unwrap_or_default());
+        answer
+    };
+    let (mut answer, beside) = join(built_in(&requests, asked, &answered), beside).await;
+    answer.absorb(beside);
+    answer
 }
 
 /// A list that is to be read.
@@ -123,18 +162,12 @@ impl Wanted {
         let mut result = Err(Failure::other("it has no version"));
         for version in self.kind.versions {
             let path = self.kind.resource.path(version, self.namespace.as_deref());
-            result = list::read(requests, &Query { path, ..self.query.clone() }, take, &answered).await;
+            result = list::read_and_tell(requests, &Query { path, ..self.query.clone() }, take, &answered).await;
             if !matches!(&result, Err(Failure { kind: FailureKind::NotFound, .. })) {
                 break;
             }
         }
         result
-    }
-
-    /// `pods`, or `pods of shop`, for people.
-    fn who(&self) -> String {
-        let name = self.kind.resource.name();
-        self.namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{name} of {namespace}"))
     }
 }
 
@@ -162,34 +195,26 @@ impl Absorb for Gathered {
 
 /// Reads the lists of the kinds of Kubernetes itself.
 ///
-/// The first goes ahead of the others until it is answered: a server that is not there, or does not know who asks, need not be asked ten
-/// times.
-async fn built_in(requests: &Requests, asked: &Asked) -> Answer {
-    let answered = SetOnce::new();
+/// The first goes ahead of the others until it is `answered`: a server that is not there, or does not know who asks, need not be asked
+/// ten times.
+async fn built_in(requests: &Requests, asked: &Asked, answered: &SetOnce<bool>) -> Answer {
+    // Who says it second says what is known.
+    let tell = |is_there| answered.set(is_there).unwrap_or_default();
     let mut readings = stream::iter(lists(asked).into_iter().enumerate())
-        .map(|(number, wanted)| {
-            let answered = &answered;
-            async move {
-                let tell = || {
-                    // Whoever comes second says the same.
-                    let _ = answered.set(());
-                };
-                if number > 0 {
-                    answered.wait().await;
-                }
-                let listed = wanted.read(requests, tell).await;
-                if !listed.as_ref().is_err_and(Failure::is_of_the_server) {
-                    tell();
-                }
-                (number, wanted, listed)
+        .map(|(number, wanted)| async move {
+            if number > 0 {
+                answered.wait().await;
             }
+            let listed = wanted.read(requests, || tell(true)).await;
+            (number, wanted, listed)
         })
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, wanted, listed)) = readings.next().await {
-        let of_the_server = listed.as_ref().is_err_and(Failure::is_of_the_server);
+        let is_there = !listed.as_ref().is_err_and(Failure::is_of_the_server);
         answers.insert(number, answer(asked, &wanted, listed));
-        if of_the_server {
+        tell(is_there);
+        if !is_there {
             // The other lists would say the same.
             break;
         }
@@ -203,20 +228,19 @@ async fn built_in(requests: &Requests, asked: &Asked) -> Answer {
 fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failure>) -> Answer {
     let mut answer = Answer::default();
     let resource = &wanted.kind.resource;
+    let who = resource.of(wanted.namespace.as_deref());
     match listed {
         Ok(Listed { gathered: Gathered { gathering, problems }, resource_version }) => {
             answer.gathering = gathering;
             answer.problems = problems;
-            let name = resource.name();
-            let key = wanted.namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
-            answer.resource_versions.extend(resource_version.map(|version| (key, version)));
+            answer.resource_versions.extend(resource_version.map(|version| (resource.key(wanted.namespace.as_deref()), version)));
         }
         Err(failure) if failure.is_of_the_server() => answer.problems.push(of_the_server(&failure)),
-        Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&wanted.who(), &failure, None)),
+        Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&who, &failure, None)),
         Err(Failure { kind: FailureKind::NotFound, .. }) => {
             answer.notes.push(format!("the cluster does not serve {}, and has none", resource.name()));
         }
-        Err(failure) => answer.lack(asked, resource, &wanted.who(), &failure),
+        Err(failure) => answer.lack(asked, resource, &who, &failure),
     }
     answer
 }
@@ -224,7 +248,7 @@ fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failu
 impl Answer {
     /// A kind that an inventory can do without could not be read: it is missing where that was allowed, and a problem otherwise.
     fn lack(&mut self, asked: &Asked, resource: &Resource, who: &str, failure: &Failure) {
-        if asked.allow_missing.iter().any(|allowed| resource.is_meant_by(allowed)) {
+        if asked.may_miss(resource) {
             self.missing.push(resource.name());
             self.notes.push(format!("{}; --allow-missing lets it go", sentence(who, failure, None)));
         } else {

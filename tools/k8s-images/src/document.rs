@@ -3,11 +3,13 @@
 //! Owns the grammar: where a document ends, which of the two it is, the limits, and the line of an error. A document that
 //! cannot be read costs itself and not its neighbours. What a document means is [`crate::object`]'s. Pure.
 
+use std::marker::PhantomData;
+
 use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Spanned, UserMessageFormatter};
 
-use crate::tree::{self, Branch, DEEPEST, Format, Node, Text, Tree};
+use crate::tree::{self, All, Branch, DEEPEST, Format, Keep, Node, OfManifests, Text, Tree};
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,19 @@ pub(crate) fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
     (nodes, faults)
 }
 
+/// Reads all documents of a YAML text, and keeps every scalar of them. (JSON is YAML.)
+pub(crate) fn read_all_of_yaml(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    let mut nodes = Vec::new();
+    let mut faults = Vec::new();
+    for chunk in chunks(text) {
+        match read_yaml::<All>(text, chunk) {
+            Ok(node) => nodes.push(node),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (nodes, faults)
+}
+
 /// Reads a text that is one JSON value.
 pub(crate) fn json(text: &str) -> Result<Node, Fault> {
     let mut nodes = Vec::new();
@@ -111,13 +126,13 @@ fn chunks(text: &str) -> Vec<&str> {
 fn read_chunk(text: &str, chunk: &str, nodes: &mut Vec<Node>) -> Result<(), Fault> {
     let body = without_marker(chunk);
     if !body.trim_start().starts_with(['{', '[']) {
-        nodes.push(read_yaml(text, chunk)?);
+        nodes.push(read_yaml::<OfManifests>(text, chunk)?);
         return Ok(());
     }
     let begin = nodes.len();
     let Err(json) = read_json(text, body, nodes) else { return Ok(()) };
     // A YAML document may begin with a bracket too.
-    match read_yaml(text, chunk) {
+    match read_yaml::<OfManifests>(text, chunk) {
         Ok(node) => {
             nodes.truncate(begin);
             nodes.push(node);
@@ -141,10 +156,11 @@ fn looks_like_json(body: &str) -> bool {
     !body.trim_start().starts_with("{{") && (inner.starts_with(['"', '{']) || inner.is_empty())
 }
 
-struct Yaml;
+struct Yaml<K>(PhantomData<K>);
 
-impl<'de> Format<'de> for Yaml {
+impl<'de, K: Keep> Format<'de> for Yaml<K> {
     type Located = Spanned<Tree<Self>>;
+    type Keep = K;
 
     fn node(located: Self::Located, _: usize) -> Result<Node, String> {
         // The parser reads the whole document in one go, and counts the depth itself. An alias is looked up where its anchor stands: that is where the text is.
@@ -159,7 +175,7 @@ impl<'de> Format<'de> for Yaml {
     }
 }
 
-fn read_yaml(text: &str, chunk: &str) -> Result<Node, Fault> {
+fn read_yaml<K: Keep>(text: &str, chunk: &str) -> Result<Node, Fault> {
     let options = serde_saphyr::options! {
         // The text is in memory already, so what is parsed of it once is bounded by it. What multiplies is limited: aliases,
         // merge keys, depth.
@@ -177,7 +193,7 @@ fn read_yaml(text: &str, chunk: &str) -> Result<Node, Fault> {
         emit_comments: false,
         with_snippet: false,
     };
-    let tree: Option<Tree<Yaml>> = serde_saphyr::from_str_with_options(chunk, options).map_err(|error| {
+    let tree: Option<Tree<Yaml<K>>> = serde_saphyr::from_str_with_options(chunk, options).map_err(|error| {
         let offset = error.location().map_or(0, |location| offset_of_line(chunk, location.line()));
         let at = Some(start_of(text, chunk) + offset);
         Fault { at, cause: yaml_cause(&error) }
@@ -217,6 +233,7 @@ struct Json;
 
 impl<'de> Format<'de> for Json {
     type Located = &'de RawValue;
+    type Keep = OfManifests;
 
     fn node(located: Self::Located, depth: usize) -> Result<Node, String> {
         let raw = located.get();

@@ -81,6 +81,12 @@ pub(crate) fn unbuilt(name: &str) -> Option<Unbuilt> {
     }
 }
 
+/// The path of a file or folder without links and detours, or as it is where there is none. The empty path is the working folder.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Reads a file as text.
 ///
 /// # Errors

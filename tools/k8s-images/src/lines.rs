@@ -2,6 +2,8 @@
 //!
 //! Blank lines and lines that begin with `#` are skipped. Pure.
 
+use std::sync::Arc;
+
 use crate::document::Fault;
 use crate::object::{Found, Identity, Mention, Object, Role, parse_image};
 
@@ -15,7 +17,7 @@ pub(crate) fn read(text: &str) -> Found {
         if !image.is_empty() && !image.starts_with('#') {
             match parse_image(image) {
                 Ok(reference) => {
-                    let image = image.to_owned();
+                    let (image, reference) = (image.to_owned(), Arc::new(reference));
                     mentions.push(Mention { container: None, field: None, image, reference, running: None, config: None });
                 }
                 Err(cause) => found.faults.push(Fault { at: Some(offset), cause }),
@@ -24,7 +26,7 @@ pub(crate) fn read(text: &str) -> Found {
         offset += line.len();
     }
     if !mentions.is_empty() {
-        found.objects.push(Object { identity: Identity::default(), owner: None, role: Role::Template, mentions });
+        found.objects.push(Object { identity: Identity::default(), owner: None, role: Role::Template, finished: false, mentions });
     }
     found
 }

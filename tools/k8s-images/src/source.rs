@@ -9,15 +9,16 @@ use common::record::{self, SourceKind, Use};
 
 use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
-use crate::object::{Found, Object};
-use crate::{lines, uses};
+use crate::object::Found;
+use crate::uses::Gathering;
+use crate::{compose, lines};
 
 /// What one name stands for.
 #[derive(Debug)]
 pub(crate) struct Source {
     kind: SourceKind,
     name: String,
-    objects: Vec<Object>,
+    gathering: Gathering,
     /// What makes it incomplete.
     pub(crate) problems: Vec<String>,
     /// What a person should know.
@@ -27,12 +28,7 @@ pub(crate) struct Source {
 impl Source {
     /// A source in which nothing was found yet.
     pub(crate) fn new(kind: SourceKind, name: String) -> Self {
-        Self { kind, name, objects: Vec::new(), problems: Vec::new(), notes: Vec::new() }
-    }
-
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+        Self { kind, name, gathering: Gathering::default(), problems: Vec::new(), notes: Vec::new() }
     }
 
     /// Takes what an operand names; `standard_input` is what stands there, where the operand is `-`.
@@ -48,6 +44,14 @@ impl Source {
         } else {
             self.add_text(&operand.display().to_string(), input::file(operand), true);
         }
+    }
+
+    /// Takes the files of a Compose project.
+    pub(crate) fn add_project(&mut self, operands: Vec<compose::Operand>) {
+        let compose::Found { objects, problems, notes } = compose::read(operands, compose::variables::Variables::of(std::env::vars_os()));
+        objects.into_iter().for_each(|object| self.gathering.add(object));
+        self.problems.extend(problems);
+        self.notes.extend(notes);
     }
 
     fn add_folder(&mut self, path: &Path, recursive: bool) {
@@ -85,14 +89,18 @@ impl Source {
         }
         let mut lines = Lines::new(&text);
         self.problems.extend(faults.into_iter().map(|fault| problem(name, &mut lines, fault)));
-        self.objects.extend(objects);
+        objects.into_iter().for_each(|object| self.gathering.add(object));
     }
 
     /// What it uses, once all of it was taken. A source without any use is not complete.
     pub(crate) fn finish(&mut self) -> Vec<Use> {
-        let uses = uses::uses(&self.name, &self.objects);
+        let uses = std::mem::take(&mut self.gathering).uses(&self.name);
         if uses.is_empty() && self.problems.is_empty() {
-            self.problems.push(format!("{}: names no image: no object in it holds a pod template", self.name));
+            let why = match self.kind {
+                SourceKind::Compose => "no service in it has an image",
+                _ => "no object in it holds a pod template",
+            };
+            self.problems.push(format!("{}: names no image: {why}", self.name));
         }
         uses
     }
@@ -103,7 +111,8 @@ impl Source {
             1 => first.clone(),
             all => format!("{first} (and {} more)", all - 1),
         });
-        record::Source { kind: self.kind.clone(), name: self.name.clone(), server: None, complete: error.is_none(), error }
+        let (kind, name, complete) = (self.kind.clone(), self.name.clone(), error.is_none());
+        record::Source { kind, name, server: None, complete, error, same_as: None, missing: Vec::new() }
     }
 }
 

@@ -1,25 +1,27 @@
 //! Trees of what a document says, of which only what names images and their owners is kept.
 //!
 //! Owns the shape that YAML and JSON are read into, and where in the text a value stood. How a text is parsed is
-//! [`crate::document`]'s, what the tree means [`crate::object`]'s. Pure.
+//! [`crate::document`]'s, what the tree means [`crate::object`]'s and [`crate::compose`]'s. Pure.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// The keys whose values are looked at as text. All other scalars are passed over, because the list of all pods of a large
-/// cluster is mostly made of them.
-const TEXTS: [&str; 12] = [
+/// The keys of a manifest whose values are looked at as text. All other scalars are passed over, because the list of all pods of a
+/// large cluster is mostly made of them.
+const TEXTS: [&str; 14] = [
     "apiVersion",
     "continue",
     "controller",
     "generateName",
     "image",
     "imageID",
+    "imageRef",
     "kind",
     "name",
     "namespace",
+    "phase",
     "reference",
     "replicas",
     "uid",
@@ -27,6 +29,37 @@ const TEXTS: [&str; 12] = [
 
 /// The keys of lists in which images are named. What stands there instead of a list is no image that may be overlooked.
 const LISTS: [&str; 5] = ["containers", "ephemeralContainers", "initContainers", "items", "volumes"];
+
+/// Which scalars of a document are kept.
+pub(crate) trait Keep {
+    /// Whether those that stand in lists are.
+    const IN_LISTS: bool;
+
+    /// Whether the one under a key is.
+    fn keeps(key: &str) -> bool;
+}
+
+/// Keeps what a Kubernetes manifest is asked for.
+pub(crate) struct OfManifests;
+
+impl Keep for OfManifests {
+    const IN_LISTS: bool = false;
+
+    fn keeps(key: &str) -> bool {
+        TEXTS.contains(&key)
+    }
+}
+
+/// Keeps all, for what is short.
+pub(crate) struct All;
+
+impl Keep for All {
+    const IN_LISTS: bool = true;
+
+    fn keeps(_: &str) -> bool {
+        true
+    }
+}
 
 /// The deepest nesting that is read. The schema of a large custom resource reaches 60.
 pub(crate) const DEEPEST: usize = 100;
@@ -158,6 +191,9 @@ pub(crate) trait Format<'de>: Sized {
     /// What a value that matters is read as.
     type Located: Deserialize<'de>;
 
+    /// Which values matter.
+    type Keep: Keep;
+
     /// The node that it is, at a depth. `start` of a text is whatever the format can tell; it is settled after parsing.
     fn node(located: Self::Located, depth: usize) -> Result<Node, String>;
 }
@@ -216,7 +252,7 @@ impl<'de, F: Format<'de>> Visitor<'de> for Branch<F> {
         let depth = self.within()?;
         let mut pairs = Vec::new();
         while let Some(key) = access.next_key::<String>()? {
-            let node = if TEXTS.contains(&key.as_str()) {
+            let node = if F::Keep::keeps(&key) {
                 F::node(access.next_value()?, depth).map_err(A::Error::custom)?
             } else {
                 access.next_value_seed(Branch::<F>::at(depth))?.node.without_text()
@@ -237,6 +273,12 @@ impl<'de, F: Format<'de>> Visitor<'de> for Branch<F> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
         let depth = self.within()?;
         let mut items = Vec::new();
+        if F::Keep::IN_LISTS {
+            while let Some(item) = access.next_element()? {
+                items.push(F::node(item, depth).map_err(A::Error::custom)?);
+            }
+            return Ok(Node::List(items));
+        }
         while let Some(item) = access.next_element_seed(Branch::<F>::at(depth))? {
             items.push(item.node.without_text());
         }

@@ -1,25 +1,31 @@
 //! What the objects of one source say together: `use` records.
 //!
-//! Owns the topmost owner, the merging of what is the same use, the count of pods, the order. Pure.
+//! Owns the topmost owner, the merging of what is the same use, the count of pods, the order. How objects are gathered is
+//! [`gathering`]'s. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod gathering; // what the objects of a source said, kept small
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 
 use common::digest::Digest;
 use common::record::{Field, Use};
 use common::reference::Reference;
 
-use crate::object::{Identity, Mention, Object, Role};
+pub(crate) use self::gathering::Gathering;
+use self::gathering::{Known, Number, Numbers, Said, Who, place};
+use crate::object::Role;
 
 /// What makes two uses the same. The API group of the owner is no part of it: a record does not say it, and one object may be given
 /// under two of them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    namespace: Option<String>,
-    kind: Option<String>,
-    name: Option<String>,
-    container: Option<String>,
-    image: String,
-    running: Option<Digest>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a> {
+    namespace: Option<&'a str>,
+    kind: Option<&'a str>,
+    name: Option<&'a str>,
+    container: Option<&'a str>,
+    image: &'a str,
+    running: Option<&'a Digest>,
 }
 
 /// What a use gathers.
@@ -27,14 +33,10 @@ struct Key {
 struct Gathered<'a> {
     field: Option<Field>,
     reference: &'a Reference,
-    pods: BTreeSet<&'a Identity>,
+    pods: Vec<Number>,
 }
 
-impl<'a> Gathered<'a> {
-    fn new(reference: &'a Reference) -> Self {
-        Self { field: None, reference, pods: BTreeSet::new() }
-    }
-
+impl Gathered<'_> {
     /// Takes what another one gathered.
     fn absorb(&mut self, other: Self) {
         self.field = first(self.field, other.field);
@@ -50,63 +52,60 @@ fn first(one: Option<Field>, other: Option<Field>) -> Option<Field> {
     one.into_iter().chain(other).min()
 }
 
-/// Gathers what the objects of one source use.
-#[derive(Debug, Default)]
-pub(crate) struct Gathering {
-    objects: Vec<Object>,
+/// What was said in the same words by objects of one namespace that have one topmost owner.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Group {
+    namespace: Option<Number>,
+    owner: Number,
+    statement: Number,
+    is_history: bool,
 }
 
 impl Gathering {
-    /// Takes an object.
-    pub(crate) fn add(&mut self, object: Object) {
-        self.objects.push(object);
-    }
-
-    /// Takes what another one gathered.
-    pub(crate) fn absorb(&mut self, other: Self) {
-        self.objects.extend(other.objects);
-    }
-
-    /// The uses, as of [`uses`].
+    /// The uses that it comes to, in a fixed order: namespace, owner, container, image, digest.
     pub(crate) fn uses(self, source: &str) -> Vec<Use> {
-        uses(source, &self.objects)
-    }
-}
-
-/// The uses that the objects of one source make, in a fixed order: namespace, owner, container, image, digest.
-pub(crate) fn uses(source: &str, objects: &[Object]) -> Vec<Use> {
-    let mut owners: BTreeMap<&Identity, Option<&Identity>> = BTreeMap::new();
-    for object in objects {
-        // An object may be given twice, as it was written and as it is in the cluster; then the one that has an owner tells it.
-        let owner = owners.entry(&object.identity).or_default();
-        *owner = object.owner.as_ref().max(*owner);
-    }
-    let with_pods: BTreeSet<&Identity> =
-        objects.iter().filter(|object| object.role == Role::Pod).filter_map(|pod| pod.owner.as_ref()).collect();
-    let mut uses: BTreeMap<Key, Configs<'_>> = BTreeMap::new();
-    for object in objects {
-        let owner = topmost(&owners, &object.identity);
-        let is_history = match object.role {
-            Role::History => true,
-            Role::Idle => !with_pods.contains(&object.identity),
-            Role::Pod | Role::Template => false,
-        };
-        for mention in &object.mentions {
-            let field = if is_history { Some(Field::History) } else { mention.field };
-            let configs = uses.entry(key(owner, object, mention)).or_default();
-            let gathered = configs.entry(mention.config.as_ref()).or_insert_with(|| Gathered::new(&mention.reference));
-            gathered.field = first(gathered.field, field);
-            if object.role == Role::Pod {
-                gathered.pods.insert(&object.identity);
+        let Self { texts, identities, known, owners, references, statements, said } = self;
+        let everyone = Everyone::new(&texts, &identities, &known);
+        let statements = statements.in_order();
+        let owners = everyone.topmost(&everyone.owners(owners));
+        let mut groups: HashMap<Group, Vec<Number>> = HashMap::new();
+        for Said { by, statement, role } in said {
+            let is_history = match role {
+                Role::History => true,
+                Role::Idle => !everyone.known(by).has_pods,
+                Role::Pod | Role::Template => false,
+            };
+            let namespace = everyone.who(by).and_then(|who| who.namespace);
+            let owner = owners.get(place(by)).copied().unwrap_or(by);
+            let pods = groups.entry(Group { namespace, owner, statement, is_history }).or_default();
+            if role == Role::Pod {
+                pods.push(by);
             }
         }
+        let mut uses: BTreeMap<Key<'_>, Configs<'_>> = BTreeMap::new();
+        for (Group { namespace, owner, statement, is_history }, pods) in groups {
+            let Some(statement) = statements.get(place(statement)) else { continue };
+            let (Some(owner), Some(reference)) = (everyone.who(owner), references.get(&statement.image)) else { continue };
+            // The namespace is the object's own: an owner of the whole cluster, such as the node of a static pod, has none.
+            let key = Key {
+                namespace: everyone.text(namespace),
+                kind: everyone.text(owner.kind),
+                name: owner.name.as_deref(),
+                container: everyone.text(statement.container),
+                image: everyone.text(Some(statement.image)).unwrap_or_default(),
+                running: statement.running.as_ref(),
+            };
+            let field = if is_history { Some(Field::History) } else { statement.field };
+            let configs = uses.entry(key).or_default();
+            let gathered =
+                configs.entry(statement.config.as_ref()).or_insert_with(|| Gathered { field: None, reference, pods: Vec::new() });
+            gathered.absorb(Gathered { field, reference, pods });
+        }
+        uses.into_iter()
+            .flat_map(|(key, configs)| merged(configs).into_iter().map(move |(config, gathered)| (key, config, gathered)))
+            .map(|(key, config, gathered)| everyone.record(source, key, config, gathered))
+            .collect()
     }
-    uses.into_iter()
-        .flat_map(|(key, configs)| {
-            let records = merged(configs).into_iter();
-            records.map(move |(config, gathered)| record(source, key.clone(), config.cloned(), &gathered))
-        })
-        .collect()
 }
 
 /// A use of which nobody told the config is the same as one of which somebody did.
@@ -120,66 +119,160 @@ fn merged(mut configs: Configs<'_>) -> Configs<'_> {
     configs
 }
 
-/// Follows owner references as far as the input goes. The last of them need not be in it.
-fn topmost<'a>(owners: &BTreeMap<&'a Identity, Option<&'a Identity>>, start: &'a Identity) -> &'a Identity {
-    let mut seen = BTreeSet::new();
-    let mut current = start;
-    while seen.insert(current) {
-        let known = owners.get_key_value(current);
+/// All objects and owners, by their numbers.
+struct Everyone<'a> {
+    texts: Vec<&'a str>,
+    numbers: &'a Numbers<Who>,
+    identities: Vec<&'a Who>,
+    known: &'a [Known],
+}
+
+impl<'a> Everyone<'a> {
+    fn new(texts: &'a Numbers<Box<str>>, numbers: &'a Numbers<Who>, known: &'a [Known]) -> Self {
+        let texts = texts.in_order().into_iter().map(AsRef::as_ref).collect();
+        Self { texts, numbers, identities: numbers.in_order(), known }
+    }
+
+    fn who(&self, number: Number) -> Option<&'a Who> {
+        self.identities.get(place(number)).copied()
+    }
+
+    fn known(&self, number: Number) -> Known {
+        self.known.get(place(number)).copied().unwrap_or_default()
+    }
+
+    fn text(&self, number: Option<Number>) -> Option<&'a str> {
+        self.texts.get(place(number?)).copied()
+    }
+
+    /// What tells identities apart, in the order in which they are preferred.
+    fn compare(&self, one: Number, other: Number) -> Ordering {
+        let said = |number| {
+            let who = self.who(number);
+            let text = |text: Option<Number>| self.text(text);
+            who.map(|who| (text(who.namespace), text(who.kind), who.name.as_deref(), text(Some(who.group))))
+        };
+        said(one).cmp(&said(other))
+    }
+
+    /// The owner of each. An object may be given twice, as it was written and as it is in the cluster; then the one that has an owner
+    /// tells it.
+    fn owners(&self, said: impl IntoIterator<Item = (Number, Number)>) -> Vec<Option<Number>> {
+        let mut owners: Vec<Option<Number>> = vec![None; self.identities.len()];
+        for (object, owner) in said {
+            if let Some(known) = owners.get_mut(place(object))
+                && known.is_none_or(|known| self.compare(known, owner).is_lt())
+            {
+                *known = Some(owner);
+            }
+        }
+        owners
+    }
+
+    /// The topmost owner of each: follows owner references as far as the input goes. The last of them need not be in it.
+    fn topmost(&self, owners: &[Option<Number>]) -> Vec<Number> {
+        let mut topmost: Vec<Option<Number>> = vec![None; owners.len()];
+        let mut path: Vec<Number> = Vec::new();
+        for start in (0..).take(owners.len()) {
+            // Where each of the path stands in it.
+            let mut seen: HashMap<Number, usize> = HashMap::new();
+            let mut current = start;
+            let end = loop {
+                if let Some(known) = topmost.get(place(current)).copied().flatten() {
+                    break known;
+                }
+                if let Some(begin) = seen.insert(current, path.len()) {
+                    // Whoever is in the ring is the topmost of his own.
+                    for member in path.drain(begin..) {
+                        set(&mut topmost, member, member);
+                    }
+                    break current;
+                }
+                path.push(current);
+                match self.next(owners, current) {
+                    Some(owner) => current = owner,
+                    None => break current,
+                }
+            };
+            for member in path.drain(..) {
+                set(&mut topmost, member, end);
+            }
+        }
+        (0..).zip(topmost).map(|(number, topmost)| topmost.unwrap_or(number)).collect()
+    }
+
+    fn next(&self, owners: &[Option<Number>], current: Number) -> Option<Number> {
         // A cluster-scoped owner has no namespace, and the reference to it does not say so.
-        match known.or_else(|| owners.get_key_value(&Identity { namespace: None, ..current.clone() })) {
-            Some((_, Some(owner))) => current = owner,
-            _ => break,
+        let object = if self.known(current).is_object {
+            current
+        } else {
+            self.numbers.get(&Who { namespace: None, ..self.who(current)?.clone() })?
+        };
+        owners.get(place(object)).copied().flatten()
+    }
+
+    fn record(&self, source: &str, key: Key<'_>, config: Option<&Digest>, gathered: Gathered<'_>) -> Use {
+        let Gathered { field, reference, mut pods } = gathered;
+        pods.sort_unstable();
+        pods.dedup();
+        let pod = pods.iter().copied().min_by(|one, other| self.compare(*one, *other));
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let count = |pods: usize| u64::try_from(pods).unwrap_or(u64::MAX);
+        Use {
+            image: key.image.to_owned(),
+            registry: reference.registry.as_str().to_owned(),
+            repository: reference.repository.as_str().to_owned(),
+            tag: reference.tag.as_ref().map(ToString::to_string),
+            digest: reference.digest.clone(),
+            running_digest: key.running.cloned(),
+            config_digest: config.cloned(),
+            source: Some(source.to_owned()),
+            namespace: owned(key.namespace),
+            kind: owned(key.kind),
+            name: owned(key.name),
+            container: owned(key.container),
+            field,
+            pods: count(pods.len()),
+            finished_pods: count(pods.iter().filter(|pod| self.known(**pod).is_finished).count()),
+            pod: pod.and_then(|pod| self.who(pod)).and_then(|who| owned(who.name.as_deref())),
+            listed_as: None,
         }
     }
-    current
 }
 
-/// The namespace is the object's own: an owner of the whole cluster, such as the node of a static pod, has none.
-fn key(owner: &Identity, object: &Object, mention: &Mention) -> Key {
-    Key {
-        namespace: object.identity.namespace.clone(),
-        kind: owner.kind.clone(),
-        name: owner.name.clone(),
-        container: mention.container.clone(),
-        image: mention.image.clone(),
-        running: mention.running.clone(),
-    }
-}
-
-fn record(source: &str, key: Key, config: Option<Digest>, gathered: &Gathered<'_>) -> Use {
-    let Key { namespace, kind, name, container, image, running } = key;
-    let reference = gathered.reference;
-    Use {
-        image,
-        registry: reference.registry.as_str().to_owned(),
-        repository: reference.repository.as_str().to_owned(),
-        tag: reference.tag.as_ref().map(ToString::to_string),
-        digest: reference.digest.clone(),
-        running_digest: running,
-        config_digest: config,
-        source: Some(source.to_owned()),
-        namespace,
-        kind,
-        name,
-        container,
-        field: gathered.field,
-        pods: u64::try_from(gathered.pods.len()).unwrap_or(u64::MAX),
-        pod: gathered.pods.first().and_then(|pod| pod.name.clone()),
-        listed_as: None,
+fn set(topmost: &mut [Option<Number>], of: Number, owner: Number) {
+    if let Some(known) = topmost.get_mut(place(of)) {
+        *known = Some(owner);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
-    use crate::object::Found;
+    use crate::object::{Found, Identity, Mention, Object};
+
+    fn gathered(objects: impl IntoIterator<Item = Object>) -> Gathering {
+        let mut gathering = Gathering::default();
+        objects.into_iter().for_each(|object| gathering.add(object));
+        gathering
+    }
+
+    fn uses(objects: Vec<Object>) -> Vec<Use> {
+        gathered(objects).uses("prod")
+    }
 
     /// The uses that a text makes: `namespace/kind/name container field image running pods pod`.
     fn shown(text: &str) -> Vec<String> {
         let found = Found::in_text(text);
         assert_eq!(found.faults, [], "{text}");
-        uses("prod", &found.objects)
+        uses(found.objects)
             .iter()
             .map(|used| {
                 assert_eq!(used.source.as_deref(), Some("prod"));
@@ -287,13 +380,24 @@ mod tests {
     }
 
     #[test]
+    fn pods_that_have_ended_are_counted_as_such() {
+        let of = |name: &str, phase: &str| {
+            pod(name, Some(("Job", "import")), "app:1", "aa").replace("status: {", &format!("status: {{phase: {phase}, "))
+        };
+        let text = of("a", "Succeeded") + &of("b", "Failed") + &of("c", "Running") + &of("d", "Pending") + &of("e", "Unknown");
+        // Who also gives the manifest of which it was made knows no more of it.
+        let text = text + &pod("a", Some(("Job", "import")), "app:1", "aa");
+        let counts: Vec<(u64, u64)> = uses(Found::in_text(&text).objects).iter().map(|used| (used.pods, used.finished_pods)).collect();
+        assert_eq!(counts, [(5, 2)]);
+    }
+
+    #[test]
     fn no_config_digest_is_merged_away() {
         let of = |digits: &str| {
             pod(&format!("web-{digits}"), Some(("ReplicaSet", "web")), "app:1", digits).replace("app@sha256:", "docker://sha256:")
         };
         let found = Found::in_text(&(of("aa") + &of("bb")));
-        let configs: Vec<String> =
-            uses("prod", &found.objects).iter().filter_map(|used| Some(used.config_digest.as_ref()?.short())).collect();
+        let configs: Vec<String> = uses(found.objects).iter().filter_map(|used| Some(used.config_digest.as_ref()?.short())).collect();
         assert_eq!(configs, ["sha256:aaaaaaaaaaaa", "sha256:bbbbbbbbbbbb"]);
     }
 
@@ -317,7 +421,7 @@ mod tests {
             .replace("web-a", "web-b")
             .replace("name: app, imageID", &format!("name: app, image: 'sha256:{}', imageID", "cc".repeat(32)));
         let found = Found::in_text(&(with + &told));
-        let records = uses("prod", &found.objects);
+        let records = uses(found.objects);
         assert_eq!(records.len(), 1, "{records:?}");
         assert!(records.iter().all(|used| used.pods == 2 && used.config_digest.is_some() && used.running_digest.is_some()), "{records:?}");
     }
@@ -334,5 +438,58 @@ mod tests {
         let forward: String = texts.concat();
         let backward: String = texts.iter().rev().map(String::as_str).collect();
         assert_eq!(shown(&forward), shown(&backward));
+    }
+
+    /// Objects of a small world, in which the same one is given again, owners are missing, of the whole cluster, or each other's.
+    fn objects() -> impl Strategy<Value = Vec<Object>> {
+        let some = |texts: &'static [&'static str]| select(texts).prop_map(|text| (!text.is_empty()).then(|| text.to_owned()));
+        let identity = move || {
+            (some(&["", "shop"]), some(&["Pod", "Pod", "ReplicaSet", "Node"]), some(&["", "a", "b", "c"]), select(vec!["", "apps"]))
+                .prop_map(|(namespace, kind, name, group)| Identity { namespace, kind, name, group: group.to_owned() })
+        };
+        let digest = || option::of(select(vec!["a", "b"]).prop_map(|digit| format!("sha256:{}", digit.repeat(64)).parse().unwrap()));
+        let field = option::of(select(vec![Field::Container, Field::InitContainer]));
+        let mention = (some(&["", "app"]), field, select(vec!["app:1", "app:2"]), digest(), digest()).prop_map(
+            |(container, field, image, running, config)| {
+                let reference = Arc::new(image.parse().unwrap());
+                Mention { container, field, image: image.to_owned(), reference, running, config }
+            },
+        );
+        let object = (
+            identity(),
+            option::of(identity()),
+            vec(mention, 0..3),
+            select(vec![Role::Template, Role::Idle, Role::History]),
+            any::<bool>(),
+        )
+            .prop_map(|(identity, owner, mentions, role, finished)| {
+                let role = if identity.kind.as_deref() == Some("Pod") { Role::Pod } else { role };
+                Object { identity, owner, role, finished: finished && role == Role::Pod, mentions }
+            });
+        vec(object, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn neither_order_nor_splitting_nor_repetition_matters(
+            (given, parts) in objects().prop_flat_map(|objects| {
+                let parts = vec(0..3_usize, objects.len());
+                (Just(objects), parts)
+            }),
+            (shuffled, again) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        ) {
+            let expected = gathered(given.clone()).uses("prod");
+            let mut split = [Gathering::default(), Gathering::default(), Gathering::default()];
+            for (object, part) in given.iter().zip(parts).rev() {
+                split[part].add(object.clone());
+            }
+            if !given.is_empty() {
+                split[shuffled.index(3)].add(again.get(&given).clone());
+            }
+            split.rotate_left(shuffled.index(3));
+            let mut joined = Gathering::default();
+            split.into_iter().for_each(|part| joined.absorb(part));
+            prop_assert_eq!(joined.uses("prod"), expected);
+        }
     }
 }

@@ -120,12 +120,19 @@ impl Decided<'_> {
             }
             None => entry.digest.short(),
         };
+        // Finished ones stay until somebody removes them, and hold the image: nobody can tell from the outside whether they are needed.
+        let has_finished = record.pods > 0 && record.finished_pods >= record.pods;
         let verb = match record.field {
             Some(Field::History) => "may roll back to",
             Some(Field::Node) => "has in its cache",
+            _ if has_finished => "ran",
             _ => "runs",
         };
-        let pods = if record.pods > 1 { format!(" in {}", count(record.pods, "pod")) } else { String::new() };
+        let pods = match record.pods {
+            all if has_finished => format!(" in {}", count(all, "finished pod")),
+            0 | 1 => String::new(),
+            all => format!(" in {}", count(all, "pod")),
+        };
         let foreign = if named == Some(&Rule::InUse) { String::new() } else { format!(", as {}", record.image) };
         format!("{} {verb} {what}{pods}{foreign}", used.record.user())
     }

@@ -38,6 +38,24 @@ fn evict_keeps_the_newest_three_and_each_in_use_with_the_two_before_it() {
 }
 
 #[test]
+fn pods_that_have_finished_hold_their_image_and_are_called_so() {
+    for (pods, finished, expected) in [
+        (0, 0, "prod/shop/Deployment/web runs v2"),
+        (1, 0, "prod/shop/Deployment/web runs v2"),
+        (3, 0, "prod/shop/Deployment/web runs v2 in 3 pods"),
+        (3, 2, "prod/shop/Deployment/web runs v2 in 3 pods"),
+        (3, 3, "prod/shop/Deployment/web ran v2 in 3 finished pods"),
+        (1, 1, "prod/shop/Deployment/web ran v2 in 1 finished pod"),
+    ] {
+        let mut used = uses_tag("v2");
+        used["pods"] = pods.into();
+        used["finishedPods"] = finished.into();
+        let verdicts = Scene::new(versions()).delete_rest().used([used]).verdicts();
+        assert_eq!((verdicts.why("v2", Rule::InUse), verdicts.rules("v2")), (expected, vec!["in-use"]));
+    }
+}
+
+#[test]
 fn nothing_younger_than_a_day_goes_even_where_nobody_uses_it() {
     let verdicts = Scene::new([image("new", &["new"], 0), image("old", &["old"], 2)]).evict().verdicts();
     assert_eq!((verdicts.gone(), verdicts.rules("new")), (vec!["old"], vec!["keep-within"]));

@@ -9,7 +9,7 @@ use prost::Message as _;
 use super::kinds::{BuiltIn, Message};
 use super::message::{
     Container, ContainerStatus, ControllerRevision, CronJob, DaemonSet, Job, Node, NodeMeta, ObjectMeta, OwnerReference, Pod, PodSpec,
-    PodStatus, PodTemplate, PodTemplateSpec, Replicated,
+    PodStatus, PodTemplate, PodTemplateSpec, Replicated, VolumeMountStatus,
 };
 use super::page::Item;
 use crate::document;
@@ -138,15 +138,21 @@ fn add_spec(mentions: &mut Mentions, spec: PodSpec) {
 }
 
 fn add_statuses(mentions: &mut Mentions, status: PodStatus) {
+    mentions.add_phase(status.phase.as_deref());
     for (states, field) in [
         (status.container_statuses, Field::Container),
         (status.init_container_statuses, Field::InitContainer),
         (status.ephemeral_container_statuses, Field::EphemeralContainer),
     ] {
-        for ContainerStatus { name, image, image_id } in states {
+        for ContainerStatus { name, image, image_id, volume_mounts } in states {
             let (image, image_id) = (text(image), text(image_id));
             let [image, image_id] = [&image, &image_id].map(|told| told.as_deref().map(|told| written(Some(told))));
             mentions.add_status(text(name), image, image_id, field);
+            for VolumeMountStatus { name, volume_status } in volume_mounts {
+                if let Some(image_ref) = volume_status.and_then(|status| status.image).and_then(|image| text(image.image_ref)) {
+                    mentions.add_status(text(name), None, Some(written(Some(&image_ref))), Field::ImageVolume);
+                }
+            }
         }
     }
 }
@@ -184,4 +190,41 @@ fn images_of_node(of: &BuiltIn, node: Node) -> Found {
     let mut found = Found::default();
     found.add_mentions(None, identity, Role::Template, mentions);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kinds::BUILT_IN;
+    use super::super::message::{ImageVolumeSource, ImageVolumeStatus, Volume, VolumeSource, VolumeStatus};
+    use super::*;
+
+    #[test]
+    fn an_image_volume_has_the_digest_that_a_mount_of_it_tells() {
+        let reference = "r.io/v@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let source = VolumeSource { image: Some(ImageVolumeSource { reference: Some("r.io/v:1".to_owned()) }) };
+        let image = ImageVolumeStatus { image_ref: Some(reference.to_owned()) };
+        let mount = VolumeMountStatus { name: Some("v".to_owned()), volume_status: Some(VolumeStatus { image: Some(image) }) };
+        let container = Container { name: Some("c".to_owned()), image: Some("r.io/c:1".to_owned()) };
+        let status = ContainerStatus { name: container.name.clone(), volume_mounts: vec![mount], ..ContainerStatus::default() };
+        let pod = Pod {
+            metadata: Some(ObjectMeta { name: Some("p".to_owned()), ..ObjectMeta::default() }),
+            spec: Some(PodSpec {
+                containers: vec![container],
+                volumes: vec![Volume { name: Some("v".to_owned()), source: Some(source) }],
+                ..PodSpec::default()
+            }),
+            status: Some(PodStatus { phase: Some("Succeeded".to_owned()), container_statuses: vec![status], ..PodStatus::default() }),
+        };
+        let json = format!(
+            r#"{{"metadata": {{"name": "p"}}, "spec": {{"containers": [{{"name": "c", "image": "r.io/c:1"}}],
+            "volumes": [{{"name": "v", "image": {{"reference": "r.io/v:1"}}}}]}}, "status": {{"phase": "Succeeded", "containerStatuses":
+            [{{"name": "c", "volumeMounts": [{{"name": "v", "volumeStatus": {{"image": {{"imageRef": "{reference}"}}}}}}]}}]}}}}"#
+        );
+        let pods = BUILT_IN.into_iter().find(|kind| kind.resource.plural == "pods").unwrap();
+        let bytes = pod.encode_to_vec();
+        let [one, other] = [Item::Protobuf(&bytes), Item::Json(&json)].map(|item| object(&pods, &item).unwrap().objects);
+        assert_eq!(one, other);
+        let digests: Vec<_> = one.iter().flat_map(|pod| &pod.mentions).map(|mention| mention.running.is_some()).collect();
+        assert_eq!((digests, one.first().unwrap().finished), (vec![false, true], true));
+    }
 }

@@ -33,13 +33,23 @@ impl Resource {
         format!("{group}{namespace}/{}", self.plural)
     }
 
+    /// What a list of it is called beside other lists: as [`Self::name`], with the namespace where it is that of one: `shop/pods`.
+    pub(crate) fn key(&self, namespace: Option<&str>) -> String {
+        namespace.map_or_else(|| self.name(), |namespace| format!("{namespace}/{}", self.name()))
+    }
+
+    /// The same for people: `pods of shop`.
+    pub(crate) fn of(&self, namespace: Option<&str>) -> String {
+        namespace.map_or_else(|| self.name(), |namespace| format!("{} of {namespace}", self.name()))
+    }
+
     /// Whether a person means it: by kind (`CronJob`), by plural or singular (`cronjobs`, `cronjob`), with the group or without
-    /// (`cronjobs.batch`), whatever the case.
+    /// (`cronjobs.batch`), whatever the case; or with all others of its group (`*.batch`).
     pub(crate) fn is_meant_by(&self, asked: &str) -> bool {
         let asked = asked.trim();
         let (name, group) = asked.split_once('.').map_or((asked, None), |(name, group)| (name, Some(group)));
         // A singular is the kind in lower case wherever nobody took pains to make it another word.
-        (name.eq_ignore_ascii_case(&self.kind) || name.eq_ignore_ascii_case(&self.plural))
+        (name.eq_ignore_ascii_case(&self.kind) || name.eq_ignore_ascii_case(&self.plural) || (name == "*" && group.is_some()))
             && group.is_none_or(|group| group.eq_ignore_ascii_case(&self.group))
     }
 }
@@ -64,6 +74,11 @@ pub(crate) struct BuiltIn {
 }
 
 impl BuiltIn {
+    /// Whether an inventory can do without it.
+    pub(crate) fn is_forgivable(&self) -> bool {
+        self.need == Need::Forgivable
+    }
+
     /// Whether its objects stand in namespaces.
     pub(crate) fn is_namespaced(&self) -> bool {
         self.message != Message::Node
@@ -151,10 +166,10 @@ mod tests {
 
     #[test]
     fn a_kind_goes_by_many_names() {
-        for asked in ["CronJob", "cronjob", "cronjobs", "CRONJOBS", "cronjobs.batch", "CronJob.batch", " cronjob.Batch "] {
+        for asked in ["CronJob", "cronjob", "cronjobs", "CRONJOBS", "cronjobs.batch", "CronJob.batch", " cronjob.Batch ", "*.batch"] {
             assert!(of("CronJob").is_meant_by(asked), "{asked}");
         }
-        for asked in ["Job", "cronjobs.apps", "cronjobs.", "cron", ""] {
+        for asked in ["Job", "cronjobs.apps", "cronjobs.", "cron", "", "*", "*.apps"] {
             assert!(!of("CronJob").is_meant_by(asked), "{asked}");
         }
         assert!(of("Pod").is_meant_by("pods"));

@@ -41,12 +41,14 @@ pub(crate) struct Query {
     pub(crate) field_selector: Option<String>,
     /// How it is asked for.
     pub(crate) form: Form,
+    /// How many objects a page holds, where they are larger than most.
+    pub(crate) limit: Option<u32>,
 }
 
 impl Query {
     /// The path and query of the first page, or of the one that a token names.
     fn page(&self, token: Option<&str>) -> String {
-        let mut target = format!("{}?limit={PAGE}", self.path);
+        let mut target = format!("{}?limit={}", self.path, self.limit.unwrap_or(PAGE));
         for (key, value) in
             [("labelSelector", self.label_selector.as_deref()), ("fieldSelector", self.field_selector.as_deref()), ("continue", token)]
         {
@@ -64,6 +66,12 @@ pub(crate) trait Absorb: Default {
     fn absorb(&mut self, other: Self);
 }
 
+impl<T> Absorb for Vec<T> {
+    fn absorb(&mut self, other: Self) {
+        self.extend(other);
+    }
+}
+
 /// A list that was read whole.
 #[derive(Debug)]
 pub(crate) struct Listed<T> {
@@ -73,12 +81,23 @@ pub(crate) struct Listed<T> {
     pub(crate) resource_version: Option<String>,
 }
 
-/// Reads a list: `take` takes each item, and `answered` is told once, when the first page begins to come. Of a list that must be begun
-/// anew, nothing stays that was gathered before.
+/// Reads a list: `take` takes each item. Of a list that must be begun anew, nothing stays that was gathered before.
 ///
 /// # Errors
 /// Any failure of any page, after which nothing counts that was gathered; what `take` says of an item.
 pub(crate) async fn read<T: Absorb>(
+    requests: &Requests,
+    query: &Query,
+    take: impl Fn(&mut T, Item<'_>) -> Result<(), String>,
+) -> Result<Listed<T>, Failure> {
+    read_and_tell(requests, query, take, || {}).await
+}
+
+/// As [`read`]; `answered` is called when a page begins to come.
+///
+/// # Errors
+/// As of [`read`].
+pub(crate) async fn read_and_tell<T: Absorb>(
     requests: &Requests,
     query: &Query,
     take: impl Fn(&mut T, Item<'_>) -> Result<(), String>,

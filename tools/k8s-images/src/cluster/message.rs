@@ -3,8 +3,8 @@
 //! Owns the numbers of the fields. What is not named here is skipped without being looked at. What the messages mean is
 //! [`super::decode`]'s.
 //!
-//! The numbers are those of `generated.proto` in k8s.io/api v0.35.4 (`core/v1`, `apps/v1`, `batch/v1`, `batch/v1beta1`) and in
-//! k8s.io/apimachinery v0.35.4 (`pkg/apis/meta/v1`, `pkg/runtime`). A number never changes its meaning (Kubernetes API changes,
+//! The numbers are those of `generated.proto` in k8s.io/api v0.35.4 (`core/v1`, `apps/v1`, `batch/v1`, `batch/v1beta1`; v0.37.0 for the
+//! status of image volumes, which came with 1.36) and in k8s.io/apimachinery v0.35.4 (`pkg/apis/meta/v1`, `pkg/runtime`). A number never changes its meaning (Kubernetes API changes,
 //! "Protobuf"), so they hold for every version of a cluster. All messages are written in proto2.
 
 use prost::Message;
@@ -148,6 +148,28 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<String>,
     #[prost(string, optional, tag = "7")]
     pub(super) image_id: Option<String>,
+    #[prost(message, repeated, tag = "12")]
+    pub(super) volume_mounts: Vec<VolumeMountStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct VolumeMountStatus {
+    #[prost(string, optional, tag = "1")]
+    pub(super) name: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) volume_status: Option<VolumeStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct VolumeStatus {
+    #[prost(message, optional, tag = "1")]
+    pub(super) image: Option<ImageVolumeStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ImageVolumeStatus {
+    #[prost(string, optional, tag = "1")]
+    pub(super) image_ref: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -15,6 +15,7 @@ use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
+use kube::core::discovery::v2::ACCEPT_AGGREGATED_DISCOVERY_V2;
 use prost::bytes::Bytes;
 
 use super::message::Status;
@@ -35,6 +36,8 @@ pub(crate) enum Form {
     Protobuf,
     /// JSON, which everything has.
     Json,
+    /// All that is served, in one document; group by group from a server older than Kubernetes 1.26.
+    Discovery,
 }
 
 impl Form {
@@ -42,6 +45,7 @@ impl Form {
         match self {
             Self::Protobuf => "application/vnd.kubernetes.protobuf, application/json",
             Self::Json => "application/json",
+            Self::Discovery => ACCEPT_AGGREGATED_DISCOVERY_V2,
         }
     }
 }

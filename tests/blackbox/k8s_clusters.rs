@@ -1,0 +1,68 @@
+//! `k8s-images` on live clusters: a real control plane, a module for each topic.
+//!
+//! No registry is needed here, so `scripts/test` leaves this module out when it runs the others again on another one.
+
+mod control_plane;
+mod digests;
+mod kinds;
+
+use serde_json::{Value, json};
+use tests::*;
+
+/// The tool, on the one context of a cluster.
+fn tool(cluster: &Cluster) -> Tool {
+    Tool::new("k8s-images").env("KUBECONFIG", cluster.kubeconfig())
+}
+
+/// What the tool says of one namespace of the cluster that many tests share.
+#[track_caller]
+fn read(namespace: &str) -> Ran {
+    tool(Cluster::shared()).args(["--namespace", namespace]).run().succeeds()
+}
+
+/// Expects exactly these uses, in any order. Each is literal JSON; what a record mostly is may be left out.
+#[track_caller]
+fn are_used(ran: &Ran, namespace: &str, expected: &[Value]) {
+    let usual = json!({
+        "type": "use", "registry": "registry.example.com", "digest": null, "runningDigest": null, "configDigest": null,
+        "source": "prod", "namespace": namespace, "field": "container", "pods": 0, "pod": null,
+    });
+    let sorted = |records: Vec<Value>| {
+        let mut lines: Vec<String> = records.iter().map(in_order).collect();
+        lines.sort();
+        lines
+    };
+    let expected = expected.iter().map(|fields| {
+        let mut record = usual.clone();
+        for (key, value) in fields.as_object().unwrap() {
+            record[key] = value.clone();
+        }
+        record
+    });
+    let (found, expected) = (sorted(ran.records_of("use")), sorted(expected.collect()));
+    assert_eq!(found, expected, "\nfound:\n{}\nexpected:\n{}\n{ran}", found.join("\n"), expected.join("\n"));
+}
+
+/// A record with its keys in alphabetical order.
+fn in_order(record: &Value) -> String {
+    let mut fields: Vec<(&String, &Value)> = record.as_object().unwrap().iter().collect();
+    fields.sort_by_key(|(key, _)| *key);
+    let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// The name of the only pod that these labels select, once its controller has made it.
+#[track_caller]
+fn pod_of(cluster: &Cluster, namespace: &str, selector: &str) -> String {
+    pods_of(cluster, namespace, selector, 1).remove(0)
+}
+
+/// The names of so many pods, in order.
+#[track_caller]
+fn pods_of(cluster: &Cluster, namespace: &str, selector: &str, count: usize) -> Vec<String> {
+    let pods = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", selector.replace('=', "%3D"));
+    let items = cluster.wait_for_items(&pods, count);
+    let mut names: Vec<String> = items.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
