@@ -187,9 +187,10 @@ fn namespaces(chosen: &Chosen, asked: &Asked) -> Vec<Option<String>> {
 #[derive(Debug, Default)]
 struct Gathered {
     gathering: Gathering,
+    problems: Vec<String>,
     /// How many images in them are no references, and one of them.
-    strangers: usize,
-    stranger: Option<String>,
+    doubts: usize,
+    doubt: Option<String>,
 }
 
 /// Reads the objects of a resource.
@@ -210,8 +211,9 @@ async fn list(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace: Op
         found.objects.into_iter().for_each(|object| gathered.gathering.add(object));
         // What a custom resource names as an image may be a parameter that is yet to be filled in, or another thing's image. That is
         // no fault, and the pods that come of it are seen; but it is said, because until then nobody knows the image.
-        gathered.strangers += found.faults.len();
-        gathered.stranger = gathered.stranger.take().or_else(|| found.faults.into_iter().next().map(|fault| fault.cause));
+        gathered.doubts += found.doubts.len();
+        gathered.doubt = gathered.doubt.take().or_else(|| found.doubts.into_iter().next().map(|doubt| doubt.fault.cause));
+        gathered.problems.extend(found.faults.into_iter().map(|fault| fault.cause));
         Ok(())
     };
     let listed = match List::begin(requests, query).await {
@@ -220,11 +222,12 @@ async fn list(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace: Op
     };
     let mut answer = Answer::default();
     match listed {
-        Ok(Listed { gathered: Gathered { gathering, strangers, stranger }, resource_version }) => {
+        Ok(Listed { gathered: Gathered { gathering, problems, doubts, doubt }, resource_version }) => {
             answer.gathering = gathering;
+            answer.problems = problems;
             answer.resource_versions.extend(resource_version.map(|version| (resource.key(namespace), version)));
-            answer.notes.extend(stranger.map(|first| {
-                let more = if strangers > 1 { format!(" (and {} more in {})", strangers - 1, resource.name()) } else { String::new() };
+            answer.notes.extend(doubt.map(|first| {
+                let more = if doubts > 1 { format!(" (and {} more in {})", doubts - 1, resource.name()) } else { String::new() };
                 format!("{first}; what comes of it is known from pods alone{more}")
             }));
         }

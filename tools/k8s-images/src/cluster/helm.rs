@@ -113,6 +113,7 @@ fn revision(secret: &str, largest: u64) -> (Option<Object>, Vec<String>) {
     let mut mentions = Vec::new();
     let mut problems = Vec::new();
     for manifest in std::iter::once(manifest).chain(hooks.into_iter().map(|hook| hook.manifest)) {
+        // Of what a custom resource has in an image's place nothing is said: if it is still there, the cluster has it too.
         let Found { objects, faults, .. } = Found::in_text(&manifest);
         mentions.extend(objects.into_iter().flat_map(|object| object.mentions));
         problems.extend(faults.into_iter().map(|Fault { at, cause }| {
