@@ -355,7 +355,7 @@ mod tests {
         let server = Server::start(|_, times| if times < 2 { reply(200, "abc").cut(times + 1) } else { reply(200, "abc") });
         assert_eq!((get(&server).await, server.seen().len()), (Ok("abc".to_owned()), 3));
         let silent = Server::start(|_, times| if times == 0 { Reply::silence() } else { reply(200, "abc") });
-        let patience = Patience { silence: Duration::from_millis(100), ..PATIENCE };
+        let patience = Patience { silence: Duration::from_secs(2), ..PATIENCE };
         assert_eq!(Requests::new(silent.client(), patience).get("/x", Form::Json).await, Ok(b"abc".to_vec()));
     }
 
