@@ -12,7 +12,7 @@ use common::duration::Duration;
 use common::record::SourceKind;
 
 use crate::access::Impersonation;
-use crate::cluster::Asked;
+use crate::cluster::{Asked, Form};
 
 /// Lists every container image that clusters and hosts may still need, as an inventory of what is in use
 #[derive(Debug, Parser)]
@@ -107,6 +107,19 @@ pub(crate) struct ClusterFlags {
     /// Accept that this kind of object, such as cronjobs.batch, cannot be read; repeat it for several
     #[arg(long, value_name = "KIND", help_heading = "What of a cluster")]
     pub(crate) allow_missing: Vec<String>,
+    /// How the kinds of Kubernetes itself are asked for; json to find out whether protobuf is the trouble
+    #[arg(long, value_enum, value_name = "FORM", default_value_t, hide = true, help_heading = "What of a cluster")]
+    pub(crate) encoding: Encoding,
+}
+
+/// How a server encodes what it answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encoding {
+    /// As protobuf where it can, which is smaller and faster to read
+    #[default]
+    Protobuf,
+    /// As JSON
+    Json,
 }
 
 /// Which clusters are asked for.
@@ -226,7 +239,10 @@ impl ClusterFlags {
             helm_history: self.helm_history,
             nodes: self.nodes,
             allow_missing: self.allow_missing.clone(),
-            ..Asked::default()
+            form: match self.encoding {
+                Encoding::Protobuf => Form::Protobuf,
+                Encoding::Json => Form::Json,
+            },
         }
     }
 
@@ -244,6 +260,7 @@ impl ClusterFlags {
             (self.helm_history, "--helm-history"),
             (self.nodes, "--nodes"),
             (!self.allow_missing.is_empty(), "--allow-missing"),
+            (self.encoding != Encoding::default(), "--encoding"),
             (self.act_as.is_some(), "--as"),
         ];
         flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
