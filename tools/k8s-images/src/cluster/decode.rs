@@ -5,7 +5,6 @@
 
 use common::record::Field;
 use prost::Message as _;
-use prost::bytes::Bytes;
 
 use super::kinds::{BuiltIn, Message};
 use super::message::{
@@ -22,7 +21,7 @@ use crate::object::{self, Found, Identity, Mentions, Role, Written};
 /// What cannot be read at all.
 pub(super) fn object(of: &BuiltIn, item: &Item<'_>) -> Result<Found, String> {
     match (item, of.message) {
-        (Item::Protobuf(bytes), message) => protobuf(of, message, bytes.clone()).map_err(|error| error.to_string()),
+        (Item::Protobuf(bytes), message) => protobuf(of, message, bytes).map_err(|error| error.to_string()),
         (Item::Json(text), Message::Node) => {
             let node: Node = serde_json::from_str(text).map_err(|error| error.to_string())?;
             Ok(images_of_node(of, node))
@@ -39,7 +38,7 @@ fn json(of: &BuiltIn, text: &str) -> Result<Found, String> {
     Ok(found)
 }
 
-fn protobuf(of: &BuiltIn, message: Message, bytes: Bytes) -> Result<Found, prost::DecodeError> {
+fn protobuf(of: &BuiltIn, message: Message, bytes: &[u8]) -> Result<Found, prost::DecodeError> {
     let template = |template: Option<PodTemplateSpec>| template.and_then(|template| template.spec);
     let mut idle = false;
     let mut status = None;
@@ -222,8 +221,8 @@ mod tests {
             [{{"name": "c", "volumeMounts": [{{"name": "v", "volumeStatus": {{"image": {{"imageRef": "{reference}"}}}}}}]}}]}}}}"#
         );
         let pods = BUILT_IN.into_iter().find(|kind| kind.resource.plural == "pods").unwrap();
-        let bytes = Bytes::from(pod.encode_to_vec());
-        let [one, other] = [Item::Protobuf(bytes), Item::Json(&json)].map(|item| object(&pods, &item).unwrap().objects);
+        let bytes = pod.encode_to_vec();
+        let [one, other] = [Item::Protobuf(&bytes), Item::Json(&json)].map(|item| object(&pods, &item).unwrap().objects);
         assert_eq!(one, other);
         let digests: Vec<_> = one.iter().flat_map(|pod| &pod.mentions).map(|mention| mention.running.is_some()).collect();
         assert_eq!((digests, one.first().unwrap().finished), (vec![false, true], true));

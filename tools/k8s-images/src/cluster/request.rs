@@ -11,11 +11,12 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::Utc;
-use http::header::{ACCEPT, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
-use http::{Request, Response, StatusCode};
+use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
+use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use kube::core::discovery::v2::ACCEPT_AGGREGATED_DISCOVERY_V2;
+use prost::bytes::Bytes;
 
 use super::message::Status;
 use super::page;
@@ -91,6 +92,63 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What came of a try, if not what was asked for.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    outcome: Outcome,
+    failure: Failure,
+}
+
+impl Tried {
+    /// What would come of any other try too.
+    pub(crate) fn lasting(cause: impl Into<String>) -> Self {
+        Failure::other(cause).into()
+    }
+
+    /// The answer ended too early.
+    pub(crate) fn cut(cause: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Lost, failure: Failure::other(cause) }
+    }
+}
+
+impl From<Failure> for Tried {
+    fn from(failure: Failure) -> Self {
+        Self { outcome: Outcome::Lasting, failure }
+    }
+}
+
+/// The body of an answer as it comes in.
+pub(crate) struct Chunks<'a> {
+    requests: &'a Requests,
+    body: Body,
+    /// How many bytes may still come.
+    left: usize,
+}
+
+impl Chunks<'_> {
+    /// What comes next; none at the end.
+    ///
+    /// # Errors
+    /// An answer that breaks off, or is too large.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Tried> {
+        loop {
+            let frame = match tokio::time::timeout(self.requests.patience.silence, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Tried::cut(format!("the answer broke off: {}", cause(&error)))),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(self.requests.silence()),
+            };
+            // Anything else than data are trailers.
+            let Ok(data) = frame.into_data() else { continue };
+            self.left = self.left.checked_sub(data.len()).ok_or_else(|| {
+                let limit = LARGEST_BODY >> 20;
+                Tried::lasting(format!("the answer is larger than {limit} MiB; is this the address of a Kubernetes API server?"))
+            })?;
+            return Ok(Some(data));
+        }
+    }
+}
+
 /// Makes the requests to one cluster.
 pub(crate) struct Requests {
     client: kube::Client,
@@ -104,16 +162,35 @@ impl Requests {
         Self { client, patience, reached: Cell::new(false) }
     }
 
-    /// The body of the answer to a GET of a path, with its query.
+    /// All of the answer to a GET of a path, with its query.
     ///
     /// # Errors
-    /// Any other answer than 200, and none, when it was asked for often enough.
+    /// As of [`Self::read`].
     pub(crate) async fn get(&self, path: &str, form: Form) -> Result<Vec<u8>, Failure> {
+        let all = async |mut chunks: Chunks<'_>| {
+            let mut body = Vec::new();
+            while let Some(chunk) = chunks.next().await? {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body)
+        };
+        self.read(path, form, all).await
+    }
+
+    /// What `read` makes of the answer to a GET of a path, with its query. Each try is read from its beginning.
+    ///
+    /// # Errors
+    /// Any other answer than 200, and none, when it was asked for often enough; what `read` says.
+    pub(crate) async fn read<T>(&self, path: &str, form: Form, read: impl AsyncFn(Chunks<'_>) -> Result<T, Tried>) -> Result<T, Failure> {
         let mut made = 0;
         loop {
             made += 1;
-            let (outcome, mut failure) = match self.try_once(path, form).await {
-                Ok(body) => return Ok(body),
+            let tried = match self.open(path, form).await {
+                Ok(chunks) => read(chunks).await,
+                Err(tried) => Err(tried),
+            };
+            let Tried { outcome, mut failure } = match tried {
+                Ok(read) => return Ok(read),
                 Err(tried) => tried,
             };
             match retry::wait(self.patience, made, outcome, retry::jitter()) {
@@ -131,13 +208,12 @@ impl Requests {
         }
     }
 
-    async fn try_once(&self, path: &str, form: Form) -> Result<Vec<u8>, (Outcome, Failure)> {
-        let lasting = |cause: String| (Outcome::Lasting, Failure::other(cause));
+    async fn open(&self, path: &str, form: Form) -> Result<Chunks<'_>, Tried> {
         let request = Request::get(path)
             .header(ACCEPT, form.accept())
             .header(USER_AGENT, concat!("k8s-images/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
-            .map_err(|error| lasting(format!("{path}: {error}")))?;
+            .map_err(|error| Tried::lasting(format!("{path}: {error}")))?;
         let response = match tokio::time::timeout(self.patience.silence, self.client.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.no_answer(&error)),
@@ -145,53 +221,28 @@ impl Requests {
         };
         self.reached.set(true);
         let status = response.status();
-        if status == StatusCode::OK {
-            return match self.body(response, LARGEST_BODY).await {
-                Ok((body, true)) => Ok(body),
-                Ok((_, false)) => Err(lasting(format!(
-                    "the answer is larger than {} MiB; is this the address of a Kubernetes API server?",
-                    LARGEST_BODY >> 20
-                ))),
-                Err(trouble) => Err(trouble),
-            };
-        }
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
-        // What the error says is good to know, and its status is known without.
-        let body = self.body(response, LARGEST_ERROR).await.map(|(body, _)| body).unwrap_or_default();
-        Err((Outcome::Answer { status: status.as_u16(), retry_after }, refused(status, &body)))
-    }
-
-    /// The body of an answer, and whether that is all of it: what is beyond the limit is left.
-    async fn body(&self, response: Response<Body>, limit: usize) -> Result<(Vec<u8>, bool), (Outcome, Failure)> {
-        // Of a compressed body the length is not known; of any other it saves growing.
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
-        let mut body = Vec::with_capacity(length.unwrap_or(0).min(limit));
-        let mut frames = response.into_body();
-        loop {
-            let frame = match tokio::time::timeout(self.patience.silence, frames.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => {
-                    let cause = format!("the answer broke off: {}", cause(&error));
-                    return Err((Outcome::Lost, Failure::other(cause)));
-                }
-                Ok(None) => return Ok((body, true)),
-                Err(_) => return Err(self.silence()),
-            };
-            let Some(data) = frame.data_ref() else { continue };
-            if body.len() + data.len() > limit {
-                return Ok((body, false));
-            }
-            body.extend_from_slice(data);
+        let mut chunks = Chunks { requests: self, body: response.into_body(), left: LARGEST_BODY };
+        if status == StatusCode::OK {
+            return Ok(chunks);
         }
+        // What the error says is good to know, and its status is known without.
+        let mut body = Vec::new();
+        while body.len() < LARGEST_ERROR
+            && let Ok(Some(chunk)) = chunks.next().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+        Err(Tried { outcome: Outcome::Answer { status: status.as_u16(), retry_after }, failure: refused(status, &body) })
     }
 
-    fn silence(&self) -> (Outcome, Failure) {
+    fn silence(&self) -> Tried {
         let cause = format!("nothing came for {}", seconds(self.patience.silence));
-        (Outcome::Silent, Failure { kind: self.kind_of_no_answer(), cause })
+        Tried { outcome: Outcome::Silent, failure: Failure { kind: self.kind_of_no_answer(), cause } }
     }
 
-    fn no_answer(&self, error: &kube::Error) -> (Outcome, Failure) {
+    fn no_answer(&self, error: &kube::Error) -> Tried {
         let is_connect = |error: &(dyn Error + 'static)| {
             error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(hyper_util::client::legacy::Error::is_connect)
         };
@@ -203,7 +254,7 @@ impl Requests {
             Outcome::Lost
         };
         let kind = if outcome == Outcome::Lost { self.kind_of_no_answer() } else { FailureKind::Unreachable };
-        (outcome, Failure { kind, cause: cause(error) })
+        Tried { outcome, failure: Failure { kind, cause: cause(error) } }
     }
 
     /// A server that never answered does not answer anything else either.
