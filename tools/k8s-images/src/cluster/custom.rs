@@ -196,8 +196,9 @@ struct Gathered {
 impl Absorb for Gathered {
     fn absorb(&mut self, other: Self) {
         self.gathering.absorb(other.gathering);
-        self.strangers += other.strangers;
-        self.stranger = self.stranger.take().or(other.stranger);
+        self.problems.extend(other.problems);
+        self.doubts += other.doubts;
+        self.doubt = self.doubt.take().or(other.doubt);
     }
 }
 
