@@ -4,7 +4,6 @@
 //! `pipeline`'s, with the cluster as manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -120,6 +119,7 @@ fn gone(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> 
     before.keys().filter(|tag| !after.contains_key(*tag)).cloned().collect()
 }
 
+/// A Deployment of the fourth version.
 fn deployment(name: &str, more: &str) -> String {
     format!(
         "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: NAMESPACE}}\nspec:\n  {more}\n  \
@@ -133,8 +133,16 @@ const NEEDED: [&str; 9] = ["agent", "config", "db", "model", "release", "report"
 
 /// A cluster in which each repository is needed in a way of its own.
 fn shop() -> Shop {
-    let shop =
-        Shop::with(&NEEDED.iter().map(|name| format!("shop/{name}")).chain(["shop/pinned".to_owned(), "lab/try".to_owned()]).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>());
+    let shop = Shop::with(
+        &NEEDED
+            .iter()
+            .map(|name| format!("shop/{name}"))
+            .chain(["shop/pinned".to_owned(), "lab/try".to_owned()])
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    );
     let (cluster, namespace) = (&shop.cluster, &shop.namespace);
 
     // Scaled to zero; started by a clock; an agent for nodes that are yet to come; a custom resource; and what will change below.
@@ -239,4 +247,99 @@ fn what_a_cluster_may_need_survives_and_the_rest_can_be_undone() {
         assert_eq!(shop.tags(), before);
     }
     shop.pulls(&before.keys().collect::<Vec<_>>());
+}
+
+/// A plan is as old as its inventory. Between the two and the deletion somebody tags an old version, and a Deployment goes back to another.
+#[test]
+fn what_changes_between_plan_and_deletion() {
+    let shop = Shop::with(&["shop/web"]);
+    shop.apply(&deployment("web", "replicas: 1").replace("v4", "v8"));
+    pod_of(&shop.cluster, &shop.namespace, "app=web");
+    shop.shell(PLAN).run().succeeds();
+    skopeo::copy(&shop.registry, "shop/web:v2", "shop/web:rollback").unwrap();
+    shop.kubectl(&["set", "image", "deployment/web", &format!("app={}", shop.image("shop/web:v5"))]);
+    shop.wait_for_image("/api/v1/namespaces/NAMESPACE/pods", "/spec/containers/0/image", "shop/web:v5");
+    let before = shop.tags();
+    let tags = |versions: &[u64]| -> BTreeSet<String> { versions.iter().map(|version| format!("shop/web:v{version}")).collect() };
+
+    // The registry is asked again, so the tag is seen. No cluster is, so the new use is not; but it can be undone.
+    let ran = shop.shell("reg-delete --yes < plan.jsonl > journal.jsonl").run().succeeds();
+    assert_eq!(gone(&before, &shop.tags()), tags(&[1, 3, 4, 5]), "{ran}");
+    shop.pulls(&["shop/web:rollback", "shop/web:v2", "shop/web:v8"]);
+    shop.shell("reg-delete --undo --yes shop/web:v5 < journal.jsonl").run().succeeds();
+    shop.pulls(&["shop/web:v5"]);
+    shop.shell("reg-delete --undo --yes < journal.jsonl").run().succeeds();
+    assert_eq!(shop.tags(), before);
+
+    // With an inventory of now the new use is seen too.
+    let script = "k8s-images > now.jsonl\nreg-delete --yes --in-use now.jsonl --require-source prod < plan.jsonl";
+    let ran = shop.shell(script).run().succeeds();
+    assert_eq!(gone(&before, &shop.tags()), tags(&[1, 3, 4]), "{ran}");
+    shop.pulls(&["shop/web:rollback", "shop/web:v2", "shop/web:v5", "shop/web:v8"]);
+    let skipped: BTreeMap<String, String> = ran
+        .records_of("deletion")
+        .iter()
+        .filter(|record| record["result"] == "skipped")
+        .map(|record| (record["tags"][0].as_str().unwrap().to_owned(), record["why"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(skipped.keys().collect::<Vec<_>>(), ["v2", "v5"], "{ran}");
+    assert!(skipped["v2"].contains("rollback"), "{}", skipped["v2"]);
+    assert_eq!(skipped["v5"], format!("in use now: prod/{}/Deployment/web names v5", shop.namespace));
+
+    // What it was before is in its history, and there for a rollback.
+    shop.kubectl(&["rollout", "undo", "deployment/web"]);
+    shop.wait_for_image("/api/v1/namespaces/NAMESPACE/pods", "/spec/containers/0/image", "shop/web:v8");
+    shop.pulls(&shop.named_by_kubectl().into_iter().collect::<Vec<_>>());
+}
+
+/// What runs in a cluster that is down is in no inventory, and deleted by nobody.
+#[test]
+fn a_cluster_that_is_down_stops_the_pipeline() {
+    let shop = Shop::with(&["shop/web"]);
+    shop.apply(&deployment("web", "replicas: 1"));
+    let before = shop.tags();
+    shop.cluster.stop();
+    shop.shell(EVICT).run().status(1).stderr_has("prod: the server cannot be reached");
+    assert_eq!(shop.tags(), before);
+    // Nor where nobody looks at what k8s-images says.
+    shop.shell(&EVICT.replace(" > in-use.jsonl", " > in-use.jsonl || true")).run().status(3).stderr_has("prod");
+    assert_eq!(shop.tags(), before);
+
+    shop.cluster.restart();
+    shop.shell(EVICT).run().succeeds();
+    let expected = ["shop/web:v1", "shop/web:v5"].map(str::to_owned);
+    assert_eq!(gone(&before, &shop.tags()), expected.into());
+    shop.pulls(&["shop/web:v4"]);
+}
+
+#[test]
+fn the_demo_shows_a_cluster_too() {
+    let cluster = Cluster::with().named("stage").no_controllers().start();
+    let namespace = cluster.namespace();
+    for number in 0..12 {
+        let image = format!("registry.example.com/team/app-{number}:1");
+        cluster.run_pod(&namespace, &format!("app-{number}"), json!({"containers": [{"name": "app", "image": image}]}));
+    }
+    let demo = || {
+        // The tools are built once by the harness, and not a second time beside it.
+        tool::bin_folder();
+        let mut demo = Command::new("bash");
+        tool::without_cargo(&mut demo)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/demo"))
+            .arg("--kubeconfig")
+            .arg(cluster.kubeconfig())
+            .args(["--context", "st*"])
+            .stdin(Stdio::null());
+        let ran = demo.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(said.contains("\n== All of it held\n"), "{said}");
+        said
+    };
+    let said = demo();
+    assert!(said.contains("   holds: what is in use in more places never lets more go\n"), "{said}");
+    assert!(said.contains("     12 registry.example.com\n"), "{said}");
+    cluster.stop();
+    let said = demo();
+    assert!(said.contains("   holds: reg-select refuses it\n"), "{said}");
 }
