@@ -223,7 +223,7 @@ fn a_context_that_fails_fails_alone() {
         ("wrong-token", cluster.access().token(secret), "credentials"),
         ("no-file", cluster.access().token_file(&folder.path().join("missing")), "missing"),
         ("other-authority", cluster.access().ca_file(stranger.ca_file()), "certificate"),
-        ("no-proxy", cluster.access().proxy("http://127.0.0.1:1"), "127.0.0.1:1"),
+        ("no-proxy", cluster.access().proxy("http://127.0.0.1:1"), "tunnel"),
         ("no-plugin", cluster.access().exec("plugin-that-is-missing", &[]), "plugin-that-is-missing"),
         ("bad-plugin", cluster.access().exec("bad-plugin", &[]), "bad-plugin"),
         ("slow-plugin", cluster.access().exec("slow-plugin", &[]), "slow-plugin"),
@@ -246,6 +246,7 @@ fn a_context_that_fails_fails_alone() {
         .status(1)
         .stderr_has("--context good")
         .stderr_has("log in first")
+        .stderr_has("by way of the proxy http://127.0.0.1:1")
         .stderr_lacks(secret);
     assert_eq!(images(&ran, "good"), ["registry.example.com/team/app:1"]);
     assert!(!ran.stdout().contains(secret), "{ran}");

@@ -15,6 +15,10 @@ mod page; // one answer: a page of a list, or a refusal
 mod request; // one request, made again where that is right
 mod retry; // whether, and after how long
 mod schema; // whether an object of a schema may name an image
+#[cfg(test)]
+mod testing; // an API server that does what a test wants
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -298,3 +298,136 @@ pub(crate) fn status(body: &[u8]) -> Option<Status> {
         None => serde_json::from_slice(body).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::super::message::{ListMeta, PodTemplate};
+    use super::super::testing::{enveloped, forbidden, page, pod_templates};
+    use super::*;
+
+    /// The parts of a page that comes in pieces of a size: `version token` of its head, and the items.
+    fn parts(body: &[u8], size: usize) -> Result<Vec<String>, Broken> {
+        let mut pages = Pages::default();
+        let mut parts = Vec::new();
+        let mut pieces = body.chunks(size);
+        loop {
+            let piece = pieces.next();
+            match piece {
+                Some(piece) => pages.push(piece),
+                None => pages.end()?,
+            }
+            while let Some(part) = pages.next()? {
+                parts.push(match part {
+                    Part::Head(Head { resource_version, token }) => {
+                        format!("{} {}", resource_version.as_deref().unwrap_or("-"), token.as_deref().unwrap_or("-"))
+                    }
+                    Part::Item(Item::Protobuf(bytes)) => format!("{bytes:?}"),
+                    Part::Item(Item::Json(text)) => text.to_owned(),
+                });
+            }
+            if piece.is_none() {
+                return Ok(parts);
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_same_page() {
+        let items: Vec<Vec<u8>> = vec![vec![1, 2], vec![], vec![7; 300]];
+        let expected: Vec<String> = std::iter::once("5 abc".to_owned()).chain(items.iter().map(|item| format!("{item:?}"))).collect();
+        let body = page("PodList", "5", "abc", items);
+        for size in (1..20).chain([100, 1000]) {
+            assert_eq!(parts(&body, size).as_ref(), Ok(&expected), "{size}");
+        }
+        assert_eq!(parts(&page("PodList", "5", "", vec![]), 3), Ok(vec!["5 -".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_real_server_sends() {
+        let body = pod_templates();
+        let mut pages = Pages::default();
+        pages.push(&body);
+        let Some(Part::Head(head)) = pages.next().unwrap() else { panic!("no head") };
+        assert_eq!(head.resource_version.as_deref(), Some("794"));
+        assert_eq!(head.token.as_deref(), Some("eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6Nzk0LCJzdGFydCI6Ii9hXHUwMDAwIn0"));
+        let Some(Part::Item(Item::Protobuf(item))) = pages.next().unwrap() else { panic!("no item") };
+        let template = PodTemplate::decode(item).unwrap();
+        let spec = template.template.unwrap().spec.unwrap();
+        let image = |container: &super::super::message::Container| container.image.clone().unwrap();
+        assert_eq!(template.metadata.unwrap().name.as_deref(), Some("a"));
+        assert_eq!(
+            [&spec.containers, &spec.init_containers].map(|list| list.iter().map(image).collect::<String>()),
+            ["r.io/c:a", "r.io/i:1"]
+        );
+        assert_eq!(pages.next(), Ok(None));
+        assert_eq!(pages.end(), Ok(()));
+    }
+
+    #[test]
+    fn a_page_that_ends_early_is_cut_wherever_it_ends() {
+        let json = r#"{"kind":"PodList","metadata":{"resourceVersion":"5"},"items":[{"a":1}]}"#.as_bytes().to_vec();
+        for body in [pod_templates(), page("PodList", "5", "", vec![vec![1; 5]]), json] {
+            for end in 0..body.len() {
+                // A real server writes two empty fields after the list, of two bytes each.
+                let is_whole = parts(&body[..end], 50).is_ok();
+                assert!(!is_whole || [2, 4].contains(&(body.len() - end)), "{end} of {}", body.len());
+            }
+            assert!(parts(&body, 50).is_ok());
+        }
+        assert_eq!(parts(b"k8s", 1), Err(Broken::Cut));
+        assert_eq!(parts(b"", 1), Err(Broken::Cut));
+    }
+
+    #[test]
+    fn what_is_no_list_is_a_stranger() {
+        let head = ListMeta { resource_version: Some("1".to_owned()), r#continue: None }.encode_to_vec();
+        let long = [&[0x12][..], &[0xff; 9], &[1]].concat();
+        for (body, expected) in [
+            (forbidden(), "the answer is a Status, and no list"),
+            (b"<html>".to_vec(), "the answer is no list that can be read: expected value"),
+            (br#"{"kind":"Status","metadata":{},"items":[]}"#.to_vec(), "the answer is a Status"),
+            (br#"{"kind":"PodList","metadata":{}}"#.to_vec(), "the answer is no list that can be read: missing field `items`"),
+            (br#"{"kind":"PodList","items":[]}"#.to_vec(), "the answer is no list that can be read: missing field `metadata`"),
+            (br#"{"metadata":{},"items":[]}"#.to_vec(), "the answer is no list: it says no kind"),
+            (enveloped("PodList", vec![]), "the list has no metadata"),
+            (enveloped("PodList", vec![0x08, 1]), "the answer is no list in protobuf: field 1 is of the type 0"),
+            (enveloped("PodList", [&[0x0a, 100][..], &head].concat()), "the answer is no list in protobuf: a part of it is longer"),
+            (enveloped("PodList", [&[0x0a][..], &[0xff; 10]].concat()), "the answer is no list in protobuf: a number is beyond"),
+            (enveloped("PodList", long), "the answer is no list in protobuf: a"),
+            (enveloped("PodList", vec![0x0a, 1, 0xff]), "failed to decode Protobuf message"),
+        ] {
+            for size in [1, 1000] {
+                match parts(&body, size) {
+                    Err(Broken::Stranger(cause)) => assert!(cause.starts_with(expected), "{cause}"),
+                    other => panic!("{expected}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_in_json() {
+        let body = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"t","remainingItemCount":1},
+            "items":[{"a": "ü"}, {"b":2}]}"#;
+        assert_eq!(parts(body.as_bytes(), 5), Ok(["7 t", "{\"a\": \"ü\"}", "{\"b\":2}"].map(str::to_owned).to_vec()));
+        let empty = r#"{"kind":"PodList","metadata":{"resourceVersion":"","continue":""},"items":null}"#;
+        assert_eq!(parts(empty.as_bytes(), 5), Ok(vec!["- -".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_refusal_says() {
+        let said = |body: &[u8]| status(body).map(|Status { reason, message }| (reason.unwrap_or_default(), message.unwrap_or_default()));
+        let sentence = r#"pods is forbidden: User "nobody" cannot list resource "pods" in API group "" at the cluster scope"#;
+        assert_eq!(said(&forbidden()), Some(("Forbidden".to_owned(), sentence.to_owned())));
+        assert_eq!(
+            said(br#"{"kind":"Status","reason":"Expired","message":"m","details":{}}"#),
+            Some(("Expired".to_owned(), "m".to_owned()))
+        );
+        assert_eq!(said(b"{}"), Some(Default::default()));
+        for body in [&b"404 page not found"[..], b"k8s\0", b"k8s\0\xff", b"", &pod_templates()] {
+            assert_eq!(said(body), None);
+        }
+    }
+}

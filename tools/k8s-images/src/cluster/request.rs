@@ -141,7 +141,7 @@ impl Chunks<'_> {
             // Anything else than data are trailers.
             let Ok(data) = frame.into_data() else { continue };
             self.left = self.left.checked_sub(data.len()).ok_or_else(|| {
-                let limit = LARGEST_BODY >> 20;
+                let limit = self.requests.largest >> 20;
                 Tried::lasting(format!("the answer is larger than {limit} MiB; is this the address of a Kubernetes API server?"))
             })?;
             return Ok(Some(data));
@@ -155,11 +155,13 @@ pub(crate) struct Requests {
     patience: Patience,
     /// Whether the server ever answered.
     reached: Cell<bool>,
+    /// The largest body that is taken.
+    largest: usize,
 }
 
 impl Requests {
     pub(crate) fn new(client: kube::Client, patience: Patience) -> Self {
-        Self { client, patience, reached: Cell::new(false) }
+        Self { client, patience, reached: Cell::new(false), largest: LARGEST_BODY }
     }
 
     /// All of the answer to a GET of a path, with its query.
@@ -223,7 +225,7 @@ impl Requests {
         let status = response.status();
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
-        let mut chunks = Chunks { requests: self, body: response.into_body(), left: LARGEST_BODY };
+        let mut chunks = Chunks { requests: self, body: response.into_body(), left: self.largest };
         if status == StatusCode::OK {
             return Ok(chunks);
         }
@@ -319,4 +321,61 @@ pub(crate) fn cause(error: &kube::Error) -> String {
         }
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{PATIENCE, Reply, Server, client, nowhere, refusal, reply};
+    use super::*;
+
+    async fn get(server: &Server) -> Result<String, Failure> {
+        server.requests().get("/x", Form::Json).await.map(|body| String::from_utf8(body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_told_in_the_words_of_the_server() {
+        for (reply, kind, expected) in [
+            (refusal(403, "Forbidden", "no"), FailureKind::Forbidden, "403 Forbidden: no"),
+            (refusal(410, "Expired", "old"), FailureKind::Gone, "410 Expired: old"),
+            (refusal(422, "", " "), FailureKind::Other, "422 Unprocessable Entity"),
+            (reply(404, "404 page not found\nor so"), FailureKind::NotFound, "404 Not Found: 404 page not found"),
+            (reply(401, "<html>\n"), FailureKind::Unauthorized, "401 Unauthorized"),
+            (reply(302, "").header("Location", "https://login/?secret"), FailureKind::Other, "302 Found"),
+            (reply(500, "\u{e9}".repeat(300)), FailureKind::Other, &format!("500 Internal Server Error: {}", "\u{e9}".repeat(200))),
+        ] {
+            let server = Server::start(move |_, _| reply.clone());
+            assert_eq!(get(&server).await, Err(Failure { kind, cause: expected.to_owned() }));
+            assert_eq!(server.seen(), ["/x application/json"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_no_reason_to_give_up() {
+        let server = Server::start(|_, times| if times < 2 { reply(200, "abc").cut(times + 1) } else { reply(200, "abc") });
+        assert_eq!((get(&server).await, server.seen().len()), (Ok("abc".to_owned()), 3));
+        let silent = Server::start(|_, times| if times == 0 { Reply::silence() } else { reply(200, "abc") });
+        let patience = Patience { silence: Duration::from_millis(100), ..PATIENCE };
+        assert_eq!(Requests::new(silent.client(), patience).get("/x", Form::Json).await, Ok(b"abc".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_ends() {
+        let server = Server::start(|_, _| reply(200, vec![b' '; (1 << 20) + 1]));
+        let requests = Requests { largest: 1 << 20, ..server.requests() };
+        let failure = requests.get("/x", Form::Json).await.unwrap_err();
+        assert_eq!(failure.cause, "the answer is larger than 1 MiB; is this the address of a Kubernetes API server?");
+        assert_eq!(server.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_never_answered_is_not_there() {
+        let kind = |failure: Failure| (failure.kind, failure.is_of_the_server());
+        let requests = Requests::new(client(&nowhere()), PATIENCE);
+        assert_eq!(requests.get("/x", Form::Json).await.map_err(kind), Err((FailureKind::Unreachable, true)));
+        assert!(!requests.reached.get());
+        let server = Server::start(|_, times| reply(200, "abc").cut(times.min(1)));
+        let requests = server.requests();
+        assert_eq!(requests.get("/x", Form::Json).await, Ok(b"abc".to_vec()));
+        assert_eq!(requests.get("/x", Form::Json).await.map_err(kind), Err((FailureKind::Other, false)));
+    }
 }
