@@ -122,7 +122,7 @@ fn each_revision_counts_also_after_a_rollback() {
 
     // Helm goes away with its history, and so does what only that named.
     helm("uninstall shop");
-    assert_eq!(tool(cluster).args(["--namespace", &namespace, "--helm-history"]).run().records_of("use").len(), 0);
+    assert_eq!(run(&["--helm-history"]).records_of("use").len(), 0);
 }
 
 /// A secret that Helm could not read either: what it held is not known.
