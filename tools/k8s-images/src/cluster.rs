@@ -19,6 +19,7 @@ mod schema; // whether an object of a schema may name an image
 mod testing; // an API server that does what a test wants
 #[cfg(test)]
 mod tests;
+mod wire; // the fields of a protobuf message, one after the other
 
 use std::collections::BTreeMap;
 
