@@ -14,12 +14,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::wire::{Broken, Fields, Value};
 use crate::image_key;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The deepest schema that is looked into: as deep as serde_json goes, which stops at 128 levels, of which each schema takes two.
 const DEEPEST: usize = 64;
@@ -27,8 +25,8 @@ const DEEPEST: usize = 64;
 /// Whether an object of the schema (`openAPIV3Schema`) of a CustomResourceDefinition may name an image.
 ///
 /// One that cannot be read, or is nested too deep, may hold anything.
-pub(crate) fn may_name_images(schema: &RawValue) -> bool {
-    let mut parser = serde_json::Deserializer::from_str(schema.get());
+pub(crate) fn may_name_images(schema: &[u8]) -> bool {
+    let mut parser = serde_json::Deserializer::from_slice(schema);
     Reader { open: Open::ByMark }.deserialize(&mut parser).map_or(true, |schema| schema.names_images)
 }
 
@@ -526,7 +524,7 @@ mod tests {
     /// The answer for a schema written in YAML, which is the same in both forms.
     fn answer(schema: &str) -> bool {
         let value: Json = serde_saphyr::from_str(schema).unwrap();
-        let answer = may_name_images(&RawValue::from_string(value.to_string()).unwrap());
+        let answer = may_name_images(value.to_string().as_bytes());
         assert_eq!(message_may_name_images(&message(&value)), answer, "in protobuf: {schema}");
         answer
     }
@@ -689,13 +687,13 @@ mod tests {
     #[test]
     fn what_cannot_be_read_may_hold_anything() {
         for schema in ["7", "{\"type\": 7}", "{\"type\": \"object\", \"properties\": []}"] {
-            assert!(may_name_images(&RawValue::from_string(schema.to_owned()).unwrap()), "{schema}");
+            assert!(may_name_images(schema.as_bytes()), "{schema}");
         }
         let deep = |levels: usize| {
             format!("{}{{\"type\":\"string\"}}{}", "{\"type\":\"object\",\"properties\":{\"a\":".repeat(levels), "}}".repeat(levels))
         };
-        assert!(!may_name_images(&RawValue::from_string(deep(50)).unwrap()));
-        assert!(may_name_images(&RawValue::from_string(deep(5_000)).unwrap()));
+        assert!(!may_name_images(deep(50).as_bytes()));
+        assert!(may_name_images(deep(5_000).as_bytes()));
 
         let deep =
             |levels: usize| (0..levels).fold(field(5, b"string"), |inner, _| field(29, &[field(1, b"a"), field(2, &inner)].concat()));
