@@ -8,6 +8,7 @@ mod contexts;
 mod control_plane;
 mod custom;
 mod digests;
+mod eviction;
 mod kinds;
 mod opt_in;
 mod rights;
