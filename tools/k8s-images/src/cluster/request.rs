@@ -223,6 +223,7 @@ impl Requests {
         };
         self.reached.set(true);
         let status = response.status();
+        tracing::debug!("GET {path}: {status}");
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
         let mut chunks = Chunks { requests: self, body: response.into_body(), left: self.largest };
