@@ -2,9 +2,11 @@
 //!
 //! No registry is needed here, so `scripts/test` leaves this module out when it runs the others again on another one.
 
+mod contexts;
 mod control_plane;
 mod digests;
 mod kinds;
+mod quiet;
 
 use serde_json::{Value, json};
 use tests::*;

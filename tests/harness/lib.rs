@@ -18,7 +18,8 @@
 //! - [`sample`]: the registry and the cluster of the demo;
 //! - [`inventory`]: what runs, as a tool would say it, and times relative to now;
 //! - [`storage`]: damage done below the registry, in its folder;
-//! - [`cluster`]: a real Kubernetes control plane; [`kubeconfig`]: ways into it; [`workloads`], [`helm`]: what a test does there;
+//! - [`cluster`]: a real Kubernetes control plane; [`kubeconfig`], [`tunnel`], [`pod`]: ways into it; [`workloads`], [`helm`]: what a
+//!   test does there;
 //! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry or cluster;
 //! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
 //! - [`client`], [`http`], [`folder`], [`ports`], [`process`]: what these are made of.
@@ -40,6 +41,7 @@ pub mod helm;
 pub mod http;
 pub mod inventory;
 pub mod kubeconfig;
+pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -52,6 +54,7 @@ pub mod storage;
 pub mod tls;
 pub mod token;
 pub mod tool;
+pub mod tunnel;
 pub mod workloads;
 
 pub use bulk::push_all;
@@ -62,6 +65,7 @@ pub use folder::temporary;
 pub use helm::Chart;
 pub use inventory::{Inventory, ago, days_ago};
 pub use kubeconfig::{Access, Kubeconfig};
+pub use pod::Pod;
 pub use proxy::{Gate, Proxy};
 pub use redis::Redis;
 pub use registry::Registry;
@@ -69,3 +73,4 @@ pub use scripted::{Request, Response, ScriptedServer};
 pub use storage::Storage;
 pub use token::TokenServer;
 pub use tool::{Ran, Running, Tool, lines, shell};
+pub use tunnel::Tunnel;
