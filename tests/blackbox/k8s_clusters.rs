@@ -5,6 +5,7 @@
 mod contexts;
 mod control_plane;
 mod digests;
+mod down;
 mod kinds;
 mod quiet;
 
