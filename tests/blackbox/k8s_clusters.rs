@@ -1,13 +1,17 @@
 //! `k8s-images` on live clusters: a real control plane, a module for each topic.
 //!
+//! The cluster that tests share has no custom resources, because these belong to the whole of it: a test of them has its own.
 //! No registry is needed here, so `scripts/test` leaves this module out when it runs the others again on another one.
 
+mod choosing;
+mod consistency;
 mod contexts;
 mod control_plane;
 mod digests;
 mod down;
 mod kinds;
 mod quiet;
+mod rights;
 
 use serde_json::{Value, json};
 use tests::*;
@@ -68,4 +72,29 @@ fn pods_of(cluster: &Cluster, namespace: &str, selector: &str, count: usize) -> 
     let mut names: Vec<String> = items.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
     names.sort();
     names
+}
+
+/// Teaches a cluster Argo's Rollouts, as far as they hold a pod template.
+fn rollouts(cluster: &Cluster) {
+    define(
+        cluster,
+        "argoproj.io",
+        "Rollout",
+        "Namespaced",
+        "spec: {type: object, properties: {replicas: {type: integer}, template: {type: object, x-kubernetes-preserve-unknown-fields: true}}}",
+    );
+}
+
+/// Teaches a cluster a custom resource of the version v1alpha1, with these properties, and waits until it is served.
+fn define(cluster: &Cluster, group: &str, kind: &str, scope: &str, properties: &str) {
+    let singular = kind.to_lowercase();
+    cluster.apply(&format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {singular}s.{group}}}\nspec:\n  \
+         group: {group}\n  scope: {scope}\n  names: {{kind: {kind}, plural: {singular}s, singular: {singular}}}\n  versions:\n  \
+         - name: v1alpha1\n    served: true\n    storage: true\n    schema: {{openAPIV3Schema: {{type: object, properties: {{{properties}}}}}}}\n"
+    ));
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{singular}s.{group}")]);
+    // It is established before all that announce it know: discovery, and the handler of the lists.
+    cluster.wait("/apis", |groups| groups["groups"].as_array()?.iter().any(|known| known["name"] == group).then_some(()));
+    cluster.wait_for_right(&cluster.admin(), &format!("/apis/{group}/v1alpha1/{singular}s?limit=1"));
 }

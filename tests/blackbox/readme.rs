@@ -13,7 +13,7 @@
 //! 4. A page is one world: its blocks run from top to bottom in one folder, so that a file which one block writes is
 //!    there for the next. Each block begins in that folder with a bash of its own.
 //! 5. `127.0.0.1:5000`, `localhost:5000`, `registry.example.com:5000` and `registry.example.com` all mean the registry
-//!    of that world. Commands may change it. The tools are on PATH, jq and skopeo too; there is no cluster.
+//!    of that world. Commands may change it. The tools are on PATH, jq, skopeo and kubectl too.
 //!
 //! What is there when a page begins:
 //!
@@ -22,7 +22,9 @@
 //! - `overlays/prod/` holds Kubernetes manifests that run `team/app:v3` and `team/web:v2`;
 //! - `images.txt` names the same images, one a line;
 //! - `in-use.jsonl` is an inventory of one cluster, `prod`, taken now, with these and ten images of other registries;
-//! - `keep.txt` is a keep list that names `team/app:v1`.
+//! - `keep.txt` is a keep list that names `team/app:v1`;
+//! - for the pages that ask clusters, `KUBECONFIG` has two contexts, `prod` and `stage`, of a real control plane: `prod` runs what
+//!   `overlays/prod/` says, and had `team/app:v2` before; `one-down.yaml` is a kubeconfig whose `stage` does not answer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,12 +35,12 @@ use tests::*;
 
 #[test]
 fn the_project() {
-    run_page("README.md");
+    run_page_with_clusters("README.md");
 }
 
 #[test]
 fn k8s_images() {
-    run_page("tools/k8s-images/README.md");
+    run_page_with_clusters("tools/k8s-images/README.md");
 }
 
 #[test]
@@ -124,6 +126,13 @@ $ echo 12 things >&2; false
 struct World {
     registry: Registry,
     folder: TempDir,
+    clusters: Option<Clusters>,
+}
+
+/// The clusters of a page: two contexts of one control plane that belongs to it.
+struct Clusters {
+    _cluster: Cluster,
+    kubeconfig: Kubeconfig,
 }
 
 impl World {
@@ -163,7 +172,39 @@ impl World {
         write("keep.txt", "# images that we promised to keep\nteam/app:v1\n".to_owned());
         let running = Inventory::of("prod").uses(host, "team/app", "v3").uses(host, "team/web", "v2");
         write("in-use.jsonl", running.uses_ten_others().jsonl());
-        Self { registry, folder }
+        Self { registry, folder, clusters: None }
+    }
+
+    fn with_clusters() -> Self {
+        let world = Self::new();
+        let cluster = Cluster::start();
+        let host = world.registry.host();
+        cluster.kubectl(&["create", "namespace", "shop"]);
+        cluster.kubectl(&["-n", "shop", "create", "deployment", "app", &format!("--image={host}/team/app:v2")]);
+        cluster.wait_for_items("/apis/apps/v1/namespaces/shop/replicasets", 1);
+        for file in ["app", "web"] {
+            cluster.apply(&fs::read_to_string(world.folder.path().join(format!("overlays/prod/{file}.yaml"))).unwrap());
+        }
+        cluster.wait_for_items("/apis/apps/v1/namespaces/shop/replicasets", 3);
+        // Somebody else's account on the same server: contexts with the same user would be read once.
+        let other = cluster.user();
+        cluster.kubectl(&["create", "clusterrolebinding", "other", "--clusterrole=cluster-admin", &format!("--user={}", other.name)]);
+        let kubeconfig =
+            Kubeconfig::new().context("prod", cluster.access()).context("stage", cluster.access().token(&other.token)).current("stage");
+        let dead = Access::to(&format!("https://127.0.0.1:{}", tests::ports::free_port()));
+        Kubeconfig::new().context("prod", cluster.access()).context("stage", dead).write_to(&world.folder.path().join("one-down.yaml"));
+        Self { clusters: Some(Clusters { _cluster: cluster, kubeconfig }), ..world }
+    }
+
+    /// A shell in the folder of the page.
+    fn shell(&self, script: &str) -> Ran {
+        let mut shell = shell(script).in_folder(self.folder.path());
+        if let Some(clusters) = &self.clusters {
+            let kubectl = process::built_program("kubectl");
+            shell = shell.env("KUBECONFIG", clusters.kubeconfig.path());
+            shell = shell.program("kubectl", &format!("exec {} \"$@\"", kubectl.display()));
+        }
+        shell.run()
     }
 
     fn run(&self, page: &str, text: &str) {
@@ -183,7 +224,7 @@ impl World {
 
     fn run_script(&self, block: &Block) {
         let script = format!("set -euo pipefail\n{}", self.substitute(&block.text));
-        let ran = shell(&script).in_folder(self.folder.path()).run();
+        let ran = self.shell(&script);
         assert_eq!(ran.code(), Some(block.status), "{}: expected exit status {}\n{ran}", block.place, block.status);
     }
 
@@ -194,7 +235,7 @@ impl World {
         for command in &commands {
             script.push_str(&format!("{}\nprintf '\\036%s\\036' $?\n", self.substitute(&command.text)));
         }
-        let ran = shell(&script).in_folder(self.folder.path()).run();
+        let ran = self.shell(&script);
         let stdout = ran.stdout();
         let mut parts = stdout.split('\u{1e}');
         for (number, command) in commands.iter().enumerate() {
@@ -228,8 +269,15 @@ impl World {
 }
 
 fn run_page(page: &str) {
-    let text = fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
-    World::new().run(page, &text);
+    World::new().run(page, &text_of(page));
+}
+
+fn run_page_with_clusters(page: &str) {
+    World::with_clusters().run(page, &text_of(page));
+}
+
+fn text_of(page: &str) -> String {
+    fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
 fn root() -> PathBuf {

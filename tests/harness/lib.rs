@@ -18,10 +18,10 @@
 //! - [`sample`]: the registry and the cluster of the demo;
 //! - [`inventory`]: what runs, as a tool would say it, and times relative to now;
 //! - [`storage`]: damage done below the registry, in its folder;
-//! - [`cluster`]: a real Kubernetes control plane; [`kubeconfig`], [`tunnel`], [`pod`]: ways into it; [`workloads`], [`helm`]: what a
-//!   test does there;
+//! - [`cluster`]: a real Kubernetes control plane; [`kubeconfig`], [`pod`]: ways into it; [`workloads`], [`helm`]: what a test does there;
+//! - [`engine`]: a real container engine, for hosts without Kubernetes;
 //! - [`scripted`]: a server that misbehaves on purpose; [`proxy`]: the same, in front of a real registry or cluster;
-//! - [`token`], [`tls`], [`redis`], [`skopeo`]: the rest of the world;
+//! - [`token`], [`tls`], [`tunnel`], [`redis`], [`skopeo`]: the rest of the world;
 //! - [`client`], [`http`], [`folder`], [`ports`], [`process`]: what these are made of.
 //!
 //! Every failure in here is the failure of a test, so it panics with a sentence.
@@ -35,6 +35,7 @@
 pub mod bulk;
 pub mod client;
 pub mod cluster;
+pub mod engine;
 pub mod fixtures;
 pub mod folder;
 pub mod helm;
@@ -59,7 +60,8 @@ pub mod workloads;
 
 pub use bulk::push_all;
 pub use client::{Answer, Client};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, User};
+pub use engine::Engine;
 pub use fixtures::{BuildCache, Image, Index, Pushed, Referrers, Signature, digest_of};
 pub use folder::temporary;
 pub use helm::Chart;

@@ -26,6 +26,7 @@ use crate::registry::Registry;
 
 type Fits = Box<dyn Fn(&Request) -> bool + Send + Sync>;
 type Before = Arc<dyn Fn(&Request) + Send + Sync>;
+type Rewrite = Arc<dyn Fn(Request) -> Request + Send + Sync>;
 type After = Arc<dyn Fn(&Request, Response) -> Response + Send + Sync>;
 
 #[derive(Clone)]
@@ -34,6 +35,8 @@ enum Action {
     Instead(Response),
     /// Does something, then asks the server.
     Before(Before),
+    /// Asks the server for something else.
+    Otherwise(Rewrite),
     /// Asks the server, then does something and may change the answer.
     After(After),
 }
@@ -82,6 +85,7 @@ impl Proxy {
                     before(request);
                     forward(&client, request)
                 }
+                Some(Action::Otherwise(rewrite)) => forward(&client, &rewrite(request.clone())),
                 Some(Action::After(after)) => after(request, forward(&client, request)),
                 None => forward(&client, request),
             }
@@ -134,6 +138,15 @@ impl Proxy {
             response
         };
         self.rule(fits, 0, Some(1), Action::After(Arc::new(action)))
+    }
+
+    /// Changes every fitting request before it is forwarded: a server that knows less than the client asks for.
+    pub fn rewrite(
+        &self,
+        fits: impl Fn(&Request) -> bool + Send + Sync + 'static,
+        rewrite: impl Fn(Request) -> Request + Send + Sync + 'static,
+    ) -> &Self {
+        self.rule(fits, 0, None, Action::Otherwise(Arc::new(rewrite)))
     }
 
     /// Changes every answer to a fitting request: a host in a `Link`, a digest that lies, a body that is cut.

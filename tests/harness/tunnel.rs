@@ -3,12 +3,10 @@
 //! ```no_run
 //! # use tests::*; let cluster = Cluster::shared();
 //! let tunnel = Tunnel::to(&cluster.url());
-//! let access = cluster.access().server("https://api.example.com:6443").proxy(&tunnel.http());
+//! let access = cluster.access().server("https://api.example.com:6443").proxy(&tunnel.url());
 //! // … a tool comes to the cluster, under a name that only the proxy knows.
-//! assert_eq!(tunnel.asked(), ["api.example.com:6443"]);
+//! assert_eq!(tunnel.targets(), ["api.example.com:6443"]);
 //! ```
-//!
-//! Wherever it is asked to lead, it leads to one server, so no name is looked up.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -25,14 +23,22 @@ pub struct Tunnel {
 
 #[derive(Debug, Default)]
 struct Seen {
-    asked: Vec<String>,
+    targets: Vec<String>,
     authorizations: Vec<String>,
 }
 
 impl Tunnel {
-    /// Leads to the server of this URL.
+    /// Leads where it is asked to.
+    pub fn start() -> Self {
+        Self::leading(None)
+    }
+
+    /// Leads to the server of this URL, wherever it is asked to: no name is looked up.
     pub fn to(url: &str) -> Self {
-        let target = url.split("://").last().unwrap_or_default().to_owned();
+        Self::leading(url.split("://").last().map(str::to_owned))
+    }
+
+    fn leading(always_to: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of the loopback");
         let address = listener.local_addr().expect("a bound listener has an address").to_string();
         let (seen, ended) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
@@ -42,21 +48,16 @@ impl Tunnel {
                 if has_ended.load(Ordering::SeqCst) {
                     break;
                 }
-                let (seen, target) = (Arc::clone(&all_seen), target.clone());
+                let (seen, always_to) = (Arc::clone(&all_seen), always_to.clone());
                 // Whoever goes away in the middle of it is no failure of the proxy.
-                std::thread::spawn(move || carry(stream, &target, &seen));
+                std::thread::spawn(move || carry(stream, always_to.as_deref(), &seen));
             }
         });
         Self { address, seen, ended }
     }
 
-    /// `127.0.0.1:PORT`.
-    pub fn host(&self) -> &str {
-        &self.address
-    }
-
-    /// Its URL as a proxy of HTTP.
-    pub fn http(&self) -> String {
+    /// Its URL as a proxy of HTTP: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -65,9 +66,9 @@ impl Tunnel {
         format!("socks5://{}", self.address)
     }
 
-    /// Whither it was asked to lead, each place once, in the order of the first request.
-    pub fn asked(&self) -> Vec<String> {
-        self.seen.lock().unwrap().asked.clone()
+    /// Where it was asked to lead to so far, as `HOST:PORT`, each once, in the order of the first request.
+    pub fn targets(&self) -> Vec<String> {
+        self.seen.lock().unwrap().targets.clone()
     }
 
     /// What it was shown as `Proxy-Authorization`, each once.
@@ -84,24 +85,22 @@ impl Drop for Tunnel {
     }
 }
 
-fn carry(stream: TcpStream, target: &str, seen: &Mutex<Seen>) -> io::Result<()> {
+fn carry(stream: TcpStream, always_to: Option<&str>, seen: &Mutex<Seen>) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     let first = reader.fill_buf()?.first().copied();
-    let answer: &[u8] = if first == Some(5) {
-        let asked = socks(&mut reader, &mut stream)?;
-        note(&mut seen.lock().unwrap().asked, asked);
-        // Succeeded; the address from which it leads on is of no interest.
-        &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    // The address from which it leads on, which SOCKS tells, is of no interest.
+    let (target, [succeeded, failed]): (_, [&[u8]; 2]) = if first == Some(5) {
+        (socks(&mut reader, &mut stream)?, [&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0], &[5, 1, 0, 1, 0, 0, 0, 0, 0, 0]])
     } else {
-        let (asked, authorization) = connect(&mut reader)?;
-        let mut seen = seen.lock().unwrap();
-        note(&mut seen.asked, asked);
-        authorization.into_iter().for_each(|shown| note(&mut seen.authorizations, shown));
-        b"HTTP/1.1 200 Connection established\r\n\r\n"
+        let (target, authorization) = connect(&mut reader)?;
+        authorization.into_iter().for_each(|shown| note(&mut seen.lock().unwrap().authorizations, shown));
+        (target, [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.1 502 Bad gateway\r\n\r\n"])
     };
-    let server = TcpStream::connect(target)?;
-    stream.write_all(answer)?;
+    note(&mut seen.lock().unwrap().targets, target.clone());
+    let server = TcpStream::connect(always_to.unwrap_or(&target));
+    stream.write_all(if server.is_ok() { succeeded } else { failed })?;
+    let server = server?;
     let (mut there, mut back) = (server.try_clone()?, stream.try_clone()?);
     std::thread::spawn(move || {
         let _ = io::copy(&mut reader, &mut there);
@@ -118,17 +117,17 @@ fn note(known: &mut Vec<String>, new: String) {
     }
 }
 
-/// Reads a request, and gives what it asks for and how it authorizes itself.
+/// Reads a request, and gives where it wants to and how it authorizes itself.
 fn connect(reader: &mut impl BufRead) -> io::Result<(String, Option<String>)> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    let asked = line.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
-    let asked = asked.map_or_else(|| format!("no CONNECT, but {}", line.trim_end()), str::to_owned);
+    let target = line.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
+    let target = target.ok_or_else(|| io::Error::other(format!("this is no CONNECT: {line}")))?.to_owned();
     let mut authorization = None;
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header)? == 0 || header.trim_end().is_empty() {
-            return Ok((asked, authorization));
+            return Ok((target, authorization));
         }
         if let Some((name, value)) = header.split_once(':')
             && name.eq_ignore_ascii_case("proxy-authorization")
@@ -138,7 +137,7 @@ fn connect(reader: &mut impl BufRead) -> io::Result<(String, Option<String>)> {
     }
 }
 
-/// Reads the greeting and the request of SOCKS 5, without any authentication, and gives what is asked for.
+/// Reads the greeting and the request of SOCKS 5, without any authentication, and gives where it wants to.
 fn socks(reader: &mut impl Read, stream: &mut impl Write) -> io::Result<String> {
     let mut greeting = [0; 2];
     reader.read_exact(&mut greeting)?;

@@ -13,11 +13,12 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, User};
 use crate::process::{built_program, clean};
 
 /// Controllers need milliseconds; a busy machine takes longer.
@@ -103,6 +104,17 @@ impl Cluster {
         }
     }
 
+    /// Waits until the API server has heard that a user may read this: its authorizer learns of roles by a watch.
+    #[track_caller]
+    pub fn wait_for_right(&self, user: &User, path: &str) {
+        let deadline = Instant::now() + LONGEST;
+        let bearer = format!("Bearer {}", user.token);
+        while self.client().send("GET", path, &[("Authorization", &bearer)], b"").status != 200 {
+            assert!(Instant::now() < deadline, "{} does not get the right to read {path} within {} s", user.name, LONGEST.as_secs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits until a collection has so many items, and gives them.
     #[track_caller]
     pub fn wait_for_items(&self, collection: &str, count: usize) -> Vec<Value> {
@@ -113,6 +125,27 @@ impl Cluster {
     pub fn run_pod(&self, namespace: &str, name: &str, spec: Value) -> Value {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec});
         self.create(&format!("/api/v1/namespaces/{namespace}/pods"), pod)
+    }
+
+    /// Creates many pods at once: what each is called, and its spec; `metadata` is what all of them bear besides.
+    pub fn run_pods(&self, namespace: &str, metadata: &Value, count: usize, pod: impl Fn(usize) -> (String, Value) + Sync) {
+        let (next, pods) = (AtomicUsize::new(0), format!("/api/v1/namespaces/{namespace}/pods"));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= count {
+                            return;
+                        }
+                        let (name, spec) = pod(number);
+                        let mut metadata = metadata.clone();
+                        metadata["name"] = json!(name);
+                        self.create(&pods, json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}));
+                    }
+                });
+            }
+        });
     }
 
     /// Says of a pod what a kubelet would say of it.

@@ -47,11 +47,7 @@ fn it_says_its_version_and_knows_its_users() {
     assert_ne!(user.name, other.name);
     assert_eq!((ask(&admin.token), ask(&user.token), ask("nonsense")), (200, 403, 401));
     cluster.kubectl(&["-n", &namespace, "create", "rolebinding", "reads", "--clusterrole=view", &format!("--user={}", user.name)]);
-    // The authorizer learns of it by a watch.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while ask(&user.token) != 200 {
-        assert!(Instant::now() < deadline, "a role that was bound gives no right");
-    }
+    cluster.wait_for_right(&user, &pods);
     assert_eq!(ask(&other.token), 403);
     assert_eq!(ask(&cluster.service_account(&namespace, "robot")), 403);
 }

@@ -1,47 +1,15 @@
-//! Two clusters side by side, and one of them fails: it stands in the inventory as what is not known, and the other one is written.
+//! What follows from a context that fails: for the others, for whoever reads what is said, and for whoever decides by the inventory.
 
-use std::net::TcpListener;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::ports::free_port;
 use tests::*;
 
-use super::quiet::{ALL, fill, not_whole, quiet, sources, uses, whole};
+use super::quiet::{ALL, not_whole, quiet, uses, whole};
 
 fn tool(kubeconfig: &Kubeconfig) -> Tool {
     Tool::new("k8s-images").env("KUBECONFIG", kubeconfig.path())
-}
-
-#[test]
-fn two_clusters_are_one_inventory() {
-    let stage = Cluster::with().named("stage").no_controllers().start();
-    fill(&stage);
-    stage.run_pod("shop", "only-here", json!({"containers": [{"name": "app", "image": "registry.example.com/team/web:1"}]}));
-    let kubeconfig = Kubeconfig::new().context("prod", quiet().access()).context("stage", stage.access());
-    let ran = tool(&kubeconfig).run().succeeds();
-    sources(&ran, &[whole("prod", &quiet().url()), whole("stage", &stage.url())]);
-    let of = |source: &str, name: &str| {
-        let uses = ran.records_of("use");
-        uses.iter().filter(|used| used["source"] == source && used["name"] == name).count()
-    };
-    assert_eq!((of("prod", "web"), of("stage", "web"), of("prod", "only-here"), of("stage", "only-here")), (1, 1, 0, 1), "{ran}");
-    let mut trailer = ran.the("trailer");
-    let versions = trailer.as_object_mut().unwrap().remove("resourceVersions").unwrap();
-    let expected = json!({"type": "trailer", "complete": true, "records": 7, "images": 3, "repositories": 3, "incompleteSources": 0});
-    assert_eq!(trailer, expected, "{ran}");
-    for source in ["prod", "stage"] {
-        assert!(versions[source]["deployments.apps"].as_str().unwrap().parse::<u64>().unwrap() > 0, "{ran}");
-    }
-    assert_eq!(ran.stderr(), "k8s-images: 3 images of 3 repositories in 2 sources, 0 not complete\n");
-
-    // The one that is gone stands there, and the other one is whole.
-    stage.stop();
-    let ran = tool(&kubeconfig).run().status(1);
-    let error = "the server cannot be reached: tcp connect error: Connection refused (os error 111)";
-    sources(&ran, &[whole("prod", &quiet().url()), not_whole("stage", &stage.url(), error)]);
-    uses(&ran, &[("prod", ALL)]);
 }
 
 /// Runs the tool, expects that all of the quiet cluster is in the inventory as `prod`, and of the others, each with a server of its own,
@@ -70,35 +38,30 @@ fn fails_alone(tool: Tool, failed: &[(&str, &str, &str)], mut scope: Value) -> R
 }
 
 #[test]
-fn a_cluster_that_cannot_be_asked_fails_alone() {
+fn who_is_no_api_server_is_told_once() {
     // A cluster that was made anew has an authority of the same name, and another key.
     let rebuilt = temporary();
     let rebuilt = tests::tls::Certificates::make(rebuilt.path());
-    let closed = format!("https://127.0.0.1:{}", free_port());
     let (prod, url) = (quiet().access(), quiet().url());
     let plain = url.replace("https", "http");
-    let website = ScriptedServer::start();
+    let (website, portal) = (ScriptedServer::start(), ScriptedServer::start());
     website.fallback(Response::text(200, "It works!"));
+    portal.fallback(Response::status(302).header("Location", "https://login.example.com/"));
     let kubeconfig = Kubeconfig::new()
         .context("prod", prod.clone())
-        .context("down", prod.clone().server(&closed))
         .context("rebuilt", prod.clone().ca_file(&rebuilt.ca_file))
         .context("system", prod.clone().cluster("certificate-authority", Value::Null))
-        .context("token", prod.clone().token("no-such-token"))
         .context("plain", prod.clone().server(&plain))
         .context("website", prod.clone().server(&website.url()))
-        .context("nameless", prod.clone())
-        .context("user", prod.clone())
-        .set("/contexts/7/context/cluster", json!("gone"))
-        .set("/contexts/8/context/user", json!("gone"));
+        .context("portal", prod.clone().server(&portal.url()))
+        .context("nameless", prod)
+        .set("/contexts/6/context/cluster", json!("gone"));
     let expected = [
-        ("down", &*closed, "the server cannot be reached: tcp connect error: Connection refused (os error 111)"),
-        ("rebuilt", &url, "the server cannot be reached: invalid peer certificate: BadSignature"),
+        ("rebuilt", &*url, "the server cannot be reached: invalid peer certificate: BadSignature"),
         ("system", &url, "the server cannot be reached: invalid peer certificate: UnknownIssuer"),
-        ("token", &url, "the server does not accept these credentials: 401 Unauthorized: Unauthorized"),
         ("plain", &plain, "what answers is no Kubernetes API server: 400 Bad Request: Client sent an HTTP request to an HTTPS server."),
         ("website", &website.url(), "what answers is no Kubernetes API server: ?"),
-        ("user", &url, "the context names the user gone, and the kubeconfig has no user of that name"),
+        ("portal", &portal.url(), "what answers is no Kubernetes API server: ?"),
     ];
     fails_alone(tool(&kubeconfig).args(["--skip-context", "nameless"]), &expected, json!({"skipContexts": ["nameless"]}));
     let ran = tool(&kubeconfig).args(["--context", "nameless"]).run().status(1);
@@ -107,24 +70,6 @@ fn a_cluster_that_cannot_be_asked_fails_alone() {
     assert_eq!(ran.the("header")["scope"]["sources"], json!([source]));
     // Where nothing answered there is no way on.
     ran.stderr_lacks("--context");
-}
-
-#[test]
-fn who_never_answers_holds_up_nobody() {
-    // Connections come about, and nobody reads what is said on them.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!("https://{}", silent.local_addr().unwrap());
-    let kubeconfig = Kubeconfig::new()
-        .context("prod", quiet().access())
-        .context("silent", quiet().access().server(&silent))
-        .context("plugin", quiet().access().exec("hangs", &[]));
-    let tool = tool(&kubeconfig).program("hangs", "echo $$ > hangs.pid; exec tail -f /dev/null").args(["--timeout", "8s"]);
-    let pid_file = tool.home().join("hangs.pid");
-    let late = "was not read within 8s: give it longer with --timeout, or leave it out with --skip-context";
-    let plugin = "the credential plugin hangs of the user plugin did not end within 8s, and was ended";
-    let ran = fails_alone(tool, &[("silent", &silent, late), ("plugin", &quiet().url(), plugin)], json!({}));
-    let pid = std::fs::read_to_string(pid_file).unwrap();
-    assert!(!Path::new("/proc").join(pid.trim()).exists(), "the plugin still runs\n{ran}");
 }
 
 /// The flags that the tool names as the way on.

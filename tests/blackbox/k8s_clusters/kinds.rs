@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tests::workloads::running;
 use tests::*;
 
 use super::{are_used, pod_of, pods_of, read, tool};
@@ -112,13 +113,11 @@ fn what_is_scaled_to_zero_stays_in_use() {
     );
 }
 
-#[test]
-fn the_revisions_of_a_stateful_set_and_a_daemon_set_are_history() {
-    let cluster = Cluster::shared();
-    let namespace = cluster.namespace();
+/// A StatefulSet and a DaemonSet whose images were changed: their old revisions are there.
+fn changed_sets(cluster: &Cluster, namespace: &str) {
     let revisions = format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions");
-    let db = |image| workload("StatefulSet", &namespace, "db", image, "replicas: 1\n  serviceName: db\n  podManagementPolicy: Parallel");
-    let agent = |image| workload("DaemonSet", &namespace, "agent", image, "minReadySeconds: 1");
+    let db = |image| workload("StatefulSet", namespace, "db", image, "replicas: 1\n  serviceName: db\n  podManagementPolicy: Parallel");
+    let agent = |image| workload("DaemonSet", namespace, "agent", image, "minReadySeconds: 1");
     cluster.apply(&db("db:1"));
     cluster.apply(&agent("agent:1"));
     cluster.wait_for_items(&revisions, 2);
@@ -127,8 +126,16 @@ fn the_revisions_of_a_stateful_set_and_a_daemon_set_are_history() {
     cluster.wait_for_items(&revisions, 4);
     // The controller replaces the pod of the old revision.
     cluster.wait(&format!("/api/v1/namespaces/{namespace}/pods"), |list| {
-        (list["items"][0]["spec"]["containers"][0]["image"] == "registry.example.com/team/db:2").then_some(())
+        let pods = list["items"].as_array()?;
+        pods.iter().any(|pod| pod["spec"]["containers"][0]["image"] == "registry.example.com/team/db:2").then_some(())
     });
+}
+
+#[test]
+fn the_revisions_of_a_stateful_set_and_a_daemon_set_are_history() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace();
+    changed_sets(cluster, &namespace);
     let history = |kind: &str, name: &str| {
         json!({"image": format!("registry.example.com/team/{name}:1"), "repository": format!("team/{name}"), "tag": "1",
             "kind": kind, "name": name, "container": "app", "field": "history"})
@@ -288,6 +295,43 @@ fn pods_that_have_ended_are_in_use_and_say_so() {
         record
     };
     are_used(&read(&namespace), &namespace, &[finished("done"), finished("failed"), used("runs")]);
+}
+
+/// One of each kind of Kubernetes itself, with all that may name an image in it.
+pub(super) fn one_of_each(cluster: &Cluster, namespace: &str) {
+    changed_deployment(cluster, namespace);
+    full_pod(cluster, namespace);
+    let node = static_pod(cluster, namespace);
+    let images = json!([{"names": ["registry.example.com/team/cached@sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
+        "registry.example.com/team/cached:1"], "sizeBytes": 1}]);
+    cluster.merge(&format!("/api/v1/nodes/{node}/status"), json!({"status": {"images": images}}));
+    cluster.apply(&workload("ReplicaSet", namespace, "bare", "bare:1", "replicas: 0"));
+    cluster.apply(&workload("ReplicationController", namespace, "old", "old:1", "replicas: 1"));
+    changed_sets(cluster, namespace);
+    cluster.apply(&format!(
+        "apiVersion: v1\nkind: PodTemplate\nmetadata: {{name: mould, namespace: {namespace}}}\n\
+         template: {{spec: {{containers: [{{name: app, image: \"registry.example.com/team/mould:1\"}}]}}}}\n"
+    ));
+    cluster.kubectl(&["-n", namespace, "create", "job", "once", "--image=registry.example.com/team/once:1"]);
+    cluster.kubectl(&[
+        "-n",
+        namespace,
+        "create",
+        "cronjob",
+        "nightly",
+        "--image=registry.example.com/team/nightly:1",
+        "--schedule=@yearly",
+    ]);
+    let hex = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+    let state = |name: &str| running(&(name, &format!("mirror.example.com/{name}:1"), &format!("mirror.example.com/{name}@sha256:{hex}")));
+    cluster.patch_status(
+        namespace,
+        "full",
+        json!({"phase": "Failed", "initContainerStatuses": [state("first")], "containerStatuses": [state("app")],
+            "ephemeralContainerStatuses": [state("debugger")]}),
+    );
+    pod_of(cluster, namespace, "app=old");
+    pod_of(cluster, namespace, "job-name=once");
 }
 
 /// What kubectl would print is the tool's first duty: it is what people used before.

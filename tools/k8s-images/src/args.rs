@@ -25,6 +25,7 @@ use crate::cluster::Asked;
   helm template shop charts/shop | k8s-images -f - --name shop > in-use.jsonl
   docker compose config --images | k8s-images --from lines - --name ci > in-use.jsonl
   k8s-images --from compose /srv/shop/compose.yaml --name shop > in-use.jsonl
+  k8s-images --from docker > in-use.jsonl                             all containers of this host
 ")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     /// With --from: what to read, a file or - for standard input
     #[arg(value_name = "FILE|-", help_heading = "Files")]
     pub(crate) operands: Vec<PathBuf>,
-    /// The name of the source, for --require-source and for people [default: each operand as it was given; in-cluster]
+    /// The name of the source, for --require-source and for people [default: each operand as it was given; in-cluster; the engine's host]
     #[arg(long, value_name = "NAME", help_heading = "Files", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -55,6 +56,8 @@ pub(crate) enum From {
     Lines,
     /// Compose files; those under one --name are one project
     Compose,
+    /// The containers of this host's engine, which DOCKER_HOST or docker's context names; there are no operands
+    Docker,
 }
 
 /// The flags about clusters.
@@ -150,6 +153,12 @@ impl Args {
                 bail!("--from compose needs the file to read, or - for standard input: docker compose config | k8s-images --from compose -")
             }
             Some(From::Compose) => (SourceKind::Compose, &self.operands),
+            Some(From::Docker) => {
+                if let Some(stray) = self.operands.first() {
+                    bail!("what is {}? --from docker asks the engine that DOCKER_HOST or docker's context names", stray.display());
+                }
+                (SourceKind::Docker, &self.operands)
+            }
             None => (SourceKind::Files, &self.filename),
         };
         if let (None, Some(stray)) = (self.from, self.operands.first()) {

@@ -13,7 +13,7 @@ use anyhow::bail;
 use crate::access::{self, Access, Impersonation};
 use crate::args::{Args, Clusters, NAME_OF_CONTEXTS};
 use crate::cluster::{self, Answer, Asked};
-use crate::connection;
+use crate::connection::{self, Connection};
 use crate::contexts;
 use crate::kubeconfig::{Files, Kubeconfig};
 use crate::side_by_side::{self, Outcome};
@@ -218,40 +218,56 @@ pub(crate) fn read(plan: Vec<Planned>, question: Question, asked: &Asked, jobs: 
         side_by_side::each(work, usize::from(jobs), limit + GRACE, move |(_, access)| ask(access, question, &asked, limit), finished);
     for (place, outcome) in places.into_iter().zip(outcomes) {
         let Some(cluster) = clusters.get_mut(place) else { continue };
-        let failure = match outcome {
-            Outcome::Done(Ok(answer)) => {
-                cluster.answer = answer;
-                continue;
-            }
-            Outcome::Done(Err(failure)) => failure,
-            Outcome::Late => late(limit).into(),
-            Outcome::Broken(cause) => cause.into(),
+        let heard = match outcome {
+            Outcome::Done(Ok(heard)) => heard,
+            Outcome::Done(Err(failure)) => Heard::only(failure.cause, failure.said),
+            Outcome::Late => Heard::only(late(limit), Vec::new()),
+            Outcome::Broken(cause) => Heard::only(cause, Vec::new()),
         };
-        cluster.answer.problems.push(failure.cause);
-        cluster.said.extend(failure.said);
+        cluster.answer = heard.answer;
+        cluster.said.extend(heard.said);
     }
     clusters
 }
 
+/// What came of asking one cluster.
+struct Heard {
+    answer: Answer,
+    /// What else people should see.
+    said: Vec<String>,
+}
+
+impl Heard {
+    /// Nothing but what went wrong.
+    fn only(problem: String, said: Vec<String>) -> Self {
+        Self { answer: Answer { problems: vec![problem], ..Answer::default() }, said }
+    }
+}
+
 /// Asks one cluster, in the thread that is its own.
-fn ask(access: Access, question: Question, asked: &Asked, limit: Duration) -> Result<Answer, connection::Failure> {
+fn ask(access: Access, question: Question, asked: &Asked, limit: Duration) -> Result<Heard, connection::Failure> {
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime can be begun: {error}"))?;
-    let answer = runtime.block_on(async {
-        let client = connection::client(access, limit)?;
-        let left = limit.saturating_sub(begin.elapsed());
+    let heard = runtime.block_on(async {
+        let Connection { client, proxy } = connection::connect(access, limit)?;
         let answer = async {
             match question {
                 Question::Images => cluster::read(&client, asked).await,
                 Question::CustomResources => cluster::choose(&client, asked).await,
             }
         };
-        tokio::time::timeout(left, answer).await.map_err(|_| late(limit).into())
+        let answer = tokio::time::timeout(limit.saturating_sub(begin.elapsed()), answer).await;
+        let mut heard = answer.map_or_else(|_| Heard::only(late(limit), Vec::new()), |answer| Heard { answer, said: Vec::new() });
+        // A proxy is the last thing that people think of, above all one that a variable names.
+        heard
+            .said
+            .extend(proxy.filter(|_| !heard.answer.problems.is_empty()).map(|proxy| format!("was asked by way of the proxy {proxy}")));
+        Ok(heard)
     });
     // A name that is still being looked up is waited for by nobody.
     runtime.shutdown_background();
-    answer
+    heard
 }
 
 fn late(limit: Duration) -> String {

@@ -46,8 +46,12 @@ pub(crate) struct Found {
 
 /// Reads files as `docker compose -f ONE -f OTHER` would, but takes the images of all of them: a file that overrides another can so only
 /// add to what is in use. `environment` is that of the process.
-pub(crate) fn read(operands: Vec<Operand>, environment: Variables) -> Found {
+pub(crate) fn read(mut operands: Vec<Operand>, environment: Variables) -> Found {
     let mut reading = Reading::default();
+    for path in overrides(&operands) {
+        reading.found.notes.push(format!("{}: is read too, as docker compose does without -f", path.display()));
+        operands.push(Operand { path, standard_input: None });
+    }
     let project = reading.project(&operands, environment);
     let files: Vec<Rc<File>> = operands.into_iter().filter_map(|operand| reading.open_operand(operand)).collect();
     let name = reading.name(&project, &files);
@@ -60,6 +64,20 @@ pub(crate) fn read(operands: Vec<Operand>, environment: Variables) -> Found {
         reading.included.pop();
     }
     reading.finish()
+}
+
+/// The files beside those that were named that Compose reads with them, unless it is given `-f`. It takes the first, where there are
+/// several.
+fn overrides(operands: &[Operand]) -> Vec<PathBuf> {
+    const OWN: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+    const OVERRIDES: [&str; 4] =
+        ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
+    let given: Vec<PathBuf> = operands.iter().map(|operand| input::real(&operand.path)).collect();
+    let own = operands.iter().filter(|operand| operand.path.file_name().is_some_and(|name| OWN.iter().any(|own| name == *own)));
+    let beside = own.filter_map(|operand| OVERRIDES.iter().map(|name| operand.path.with_file_name(name)).find(|path| path.is_file()));
+    let mut found: Vec<PathBuf> = beside.filter(|path| !given.contains(&input::real(path))).collect();
+    found.dedup();
+    found
 }
 
 /// A file that was read.

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Request;
 use http::header::AUTHORIZATION;
+use http::{Request, Uri};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::util::MapRequestLayer;
@@ -41,8 +41,16 @@ impl From<String> for Failure {
     }
 }
 
+/// A client, and how it reaches its server.
+pub(crate) struct Connection {
+    /// The client.
+    pub(crate) client: Client,
+    /// The proxy on the way, without its password.
+    pub(crate) proxy: Option<String>,
+}
+
 /// Makes the client. To be called within the runtime that will drive it, which it blocks while a plugin runs.
-pub(crate) fn client(mut access: Access, limit: Duration) -> Result<Client, Failure> {
+pub(crate) fn connect(mut access: Access, limit: Duration) -> Result<Connection, Failure> {
     // An error says that it is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let user = std::mem::take(&mut access.user_name);
@@ -65,19 +73,20 @@ pub(crate) fn client(mut access: Access, limit: Duration) -> Result<Client, Fail
             token = Some(given);
         }
     }
-    let builder = ClientBuilder::try_from(configuration(access, &|name| std::env::var(name).ok())?);
+    let proxy = proxy::proxy(access.proxy_url.as_deref(), &access.server, &|name| std::env::var(name).ok())?;
+    let shown = proxy.as_ref().map(ToString::to_string);
+    let builder = ClientBuilder::try_from(configuration(access, proxy.map(|proxy| proxy.url)));
     let builder = builder.map_err(|error| explain(&error, &user))?;
-    let Some(token) = token else { return Ok(builder.build()) };
+    let Some(token) = token else { return Ok(Connection { client: builder.build(), proxy: shown }) };
     let authorize = MapRequestLayer::new(move |mut request: Request<Body>| {
         request.headers_mut().insert(AUTHORIZATION, token.header());
         request
     });
-    Ok(builder.with_layer(&authorize).build())
+    Ok(Connection { client: builder.with_layer(&authorize).build(), proxy: shown })
 }
 
 /// kube's form of an access that needs no plugin any more.
-fn configuration(access: Access, variable: &dyn Fn(&str) -> Option<String>) -> Result<Config, String> {
-    let proxy = proxy::proxy(access.proxy_url.as_deref(), &access.server, variable)?;
+fn configuration(access: Access, proxy: Option<Uri>) -> Config {
     let is_near = proxy.is_none() && access.server.host().is_some_and(proxy::is_this_machine);
     let speaks_tls = access.server.scheme_str() == Some("https");
     let mut config = Config::new(access.server);
@@ -95,7 +104,7 @@ fn configuration(access: Access, variable: &dyn Fn(&str) -> Option<String>) -> R
     config.write_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    Ok(config)
+    config
 }
 
 /// What kube says against a configuration, without what may be a secret.
@@ -144,19 +153,19 @@ mod tests {
             // The loopback that is meant is the one at the other end of the proxy.
             (json!({"server": "https://127.0.0.1:6443", "proxy-url": "socks5://127.0.0.1:1080"}), true),
         ] {
-            let config = configuration(access(&cluster, &json!({})), &|_| None).unwrap();
+            let proxy = cluster["proxy-url"].as_str().map(|url| url.parse().unwrap());
+            let config = configuration(access(&cluster, &json!({})), proxy);
             assert_eq!(!config.disable_compression, expected, "{cluster}");
         }
     }
 
     #[test]
-    fn kube_repeats_nothing_and_looks_at_no_variable() {
-        let variable = |name: &str| (name == "HTTPS_PROXY").then(|| "http://p:1".to_owned());
-        let config = configuration(access(&json!({"server": "https://api"}), &json!({})), &variable).unwrap();
+    fn kube_repeats_nothing() {
+        let config = configuration(access(&json!({"server": "https://api"}), &json!({})), Some("http://p:1".parse().unwrap()));
         assert!(!config.default_retry && config.reset_reader_on_write && config.read_timeout.is_some());
         assert_eq!(config.proxy_url.unwrap(), "http://p:1/");
         assert!(config.root_cert.is_none(), "the system's certificates");
-        let plain = configuration(access(&json!({"server": "http://api"}), &json!({})), &variable).unwrap();
+        let plain = configuration(access(&json!({"server": "http://api"}), &json!({})), None);
         assert!(plain.root_cert.is_some_and(|none| none.is_empty()) && plain.proxy_url.is_none());
     }
 
@@ -173,7 +182,7 @@ mod tests {
             (json!({"auth-provider": {"name": "oidc", "config": {"id-token": "s3cret.s3cret.s3cret"}}}), ""),
         ] {
             let access = access(&json!({"server": "https://api", "insecure-skip-tls-verify": true}), &user);
-            let cause = client(access, Duration::from_secs(60)).map_or_else(|failure| failure.cause, |_| String::new());
+            let cause = connect(access, Duration::from_secs(60)).map_or_else(|failure| failure.cause, |_| String::new());
             assert!(cause.contains(expected) && !cause.contains("s3cret"), "{user}: {cause}");
         }
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::ClusterFlags;
 use crate::clusters::Cluster;
 use crate::contexts;
+use crate::docker;
 use crate::source::Source;
 
 /// What was read under one name.
@@ -81,6 +82,31 @@ impl Part {
             parts.push(Self { record, uses, problems, notes, warnings, resource_versions: answer.resource_versions });
         }
         parts
+    }
+
+    /// What a container engine said, under the name that it has, or another one.
+    pub(crate) fn of_engine(answer: docker::Answer, name: Option<&str>) -> Self {
+        let docker::Answer { name: own, server, gathering, problems, notes } = answer;
+        let name = name.map_or(own, str::to_owned);
+        let error = first_of(&problems);
+        let record = record::Source {
+            kind: SourceKind::Docker,
+            name,
+            server: Some(server),
+            complete: error.is_none(),
+            error,
+            same_as: None,
+            missing: Vec::new(),
+        };
+        let of_name = |sentence: String| format!("{}: {sentence}", record.name);
+        let (problems, notes) = (problems.into_iter().map(of_name).collect(), notes.into_iter().map(of_name).collect());
+        let uses = gathering.uses(&record.name);
+        Self { record, uses, problems, notes, warnings: Vec::new(), resource_versions: BTreeMap::new() }
+    }
+
+    /// The name of its source.
+    pub(crate) fn name(&self) -> &str {
+        &self.record.name
     }
 
     fn is_complete(&self) -> bool {

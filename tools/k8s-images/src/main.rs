@@ -7,6 +7,7 @@ mod clusters; // which clusters are asked for, and all of them side by side
 mod compose; // Compose files: services, variables, what they include
 mod connection; // a client for one server and one user
 mod contexts; // which contexts are meant
+mod docker; // the containers of a host's engine
 mod document; // texts into documents: YAML, JSON, lines
 mod image_key; // which keys of a custom resource name an image
 mod input; // files, folders, standard input
@@ -31,6 +32,7 @@ use common::record::SourceKind;
 
 use crate::args::{Args, ClusterFlags};
 use crate::clusters::{Cluster, Plan, Planned, Question, SERVICE_ACCOUNT, Surroundings};
+use crate::docker::Endpoint;
 use crate::inventory::Part;
 use crate::source::Source;
 
@@ -48,6 +50,10 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     // Nothing that happens from here on can be thought to be in the inventory.
     let time = Utc::now();
     let Plan { planned, notes } = plan(&arguments)?;
+    let engine = match kind {
+        SourceKind::Docker => Some(Endpoint::find(&|name| std::env::var_os(name)).map_err(anyhow::Error::msg)?),
+        _ => None,
+    };
     let named = source::named(operands, arguments.name.as_deref());
     let mut names = BTreeSet::new();
     if let Some(twice) =
@@ -70,6 +76,14 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
             }
         }
         parts.push(Part::of_source(source));
+    }
+    if let Some(endpoint) = engine {
+        let limit = arguments.clusters.timeout.delta().to_std().unwrap_or_default();
+        let part = Part::of_engine(docker::read(&endpoint, limit), arguments.name.as_deref());
+        if planned.iter().any(|one| one.name() == part.name()) {
+            bail!("two sources would have the name {}: give the engine another with --name", part.name());
+        }
+        parts.push(part);
     }
     let flags = (!planned.is_empty()).then_some(&arguments.clusters);
     if let Some(flags) = flags {

@@ -4,15 +4,35 @@
 //! `HTTP_PROXY` by the scheme of the server, unless `NO_PROXY` names it, and never to the machine itself. kube would compare `NO_PROXY`
 //! with the proxy's own address, so the decision is made here. Pure, but for the variables that it is given.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
+/// A proxy, and who asks for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Proxy {
+    /// Its URL, which may hold a password.
+    pub(super) url: Uri,
+    /// The variable, or the key in the kubeconfig.
+    by: &'static str,
+}
+
+/// Without its password.
+impl fmt::Display for Proxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.url.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        write!(formatter, "{}://{host} ({})", self.url.scheme_str().unwrap_or("http"), self.by)
+    }
+}
+
 /// The proxy by which a server is reached, if by any.
-pub(super) fn proxy(entry: Option<&str>, server: &Uri, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Uri>, String> {
+pub(super) fn proxy(entry: Option<&str>, server: &Uri, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Proxy>, String> {
     if let Some(url) = entry {
-        return parse(url, false).map(Some).map_err(|cause| format!("the proxy-url of its cluster {cause}"));
+        let url = parse(url, false).map_err(|cause| format!("the proxy-url of its cluster {cause}"))?;
+        return Ok(Some(Proxy { url, by: "proxy-url of its cluster" }));
     }
     let host = server.host().unwrap_or_default();
     if is_this_machine(host) {
@@ -28,7 +48,8 @@ pub(super) fn proxy(entry: Option<&str>, server: &Uri, variable: &dyn Fn(&str) -
     if Matcher::builder().http(any).https(any).no(exceptions).build().intercept(server).is_none() {
         return Ok(None);
     }
-    parse(&url, true).map(Some).map_err(|cause| format!("{name} {cause}"))
+    let url = parse(&url, true).map_err(|cause| format!("{name} {cause}"))?;
+    Ok(Some(Proxy { url, by: name }))
 }
 
 /// Whether a host, as a URL has it, is the machine itself.
@@ -82,7 +103,7 @@ mod tests {
 
     fn decide(entry: Option<&str>, server: &str, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
         let variable = |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
-        proxy(entry, &server.parse().unwrap(), &variable).map(|proxy| proxy.map(|uri| uri.to_string()))
+        proxy(entry, &server.parse().unwrap(), &variable).map(|proxy| proxy.map(|proxy| proxy.url.to_string()))
     }
 
     #[test]
@@ -131,6 +152,13 @@ mod tests {
         for server in ["https://api", "https://127.0.0.1:6443"] {
             assert_eq!(decide(Some("http://own:1"), server, &variables), Ok(Some("http://own:1/".to_owned())), "{server}");
         }
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let variable = |name: &str| (name == "HTTPS_PROXY").then(|| "me:s3cret@p:3128".to_owned());
+        let shown = proxy(None, &"https://api".parse().unwrap(), &variable).unwrap().unwrap().to_string();
+        assert_eq!(shown, "http://p:3128 (HTTPS_PROXY)");
     }
 
     #[test]
