@@ -114,11 +114,18 @@ async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience
     let Some(first) = lists.next() else { return answer };
     // One request goes ahead of the others: a server that is not there, or does not know who asks, need not be asked ten times.
     let begun = first.begin(&requests).await;
-    if let Err(failure) = &begun
-        && failure.is_of_the_server()
-    {
-        answer.problems.push(of_the_server(failure));
-        return answer;
+    match &begun {
+        Err(failure) if failure.is_of_the_server() => {
+            answer.problems.push(of_the_server(failure));
+            return answer;
+        }
+        // Every API server serves the first kind.
+        Err(failure) if failure.kind == FailureKind::NotFound => {
+            let who = first.kind.resource.of(first.namespace.as_deref());
+            answer.problems.push(sentence(&who, failure, None));
+            return answer;
+        }
+        _ => {}
     }
     let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
     let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
@@ -271,6 +278,7 @@ fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> Stri
 fn of_the_server(failure: &Failure) -> String {
     match failure.kind {
         FailureKind::Unauthorized => format!("the server does not accept these credentials: {failure}"),
+        FailureKind::Stranger => format!("what answers is no Kubernetes API server: {failure}"),
         _ => format!("the server cannot be reached: {failure}"),
     }
 }

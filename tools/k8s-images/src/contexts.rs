@@ -48,7 +48,9 @@ pub(crate) fn choose(names: &[&str], wanted: &[String], skipped: &[String]) -> R
 
 /// The flags that would read just these.
 pub(crate) fn flags<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    names.into_iter().map(|name| format!("--context {}", word(name))).collect::<Vec<_>>().join(" ")
+    // What begins with a hyphen would be taken for a flag.
+    let flag = |name: &str| format!("--context{}{}", if name.starts_with('-') { "=" } else { " " }, word(name));
+    names.into_iter().map(flag).collect::<Vec<_>>().join(" ")
 }
 
 /// Whoever is named whole is meant, whatever the name looks like, and nobody else.
@@ -115,6 +117,6 @@ mod tests {
 
     #[test]
     fn flags_can_be_given_to_a_shell() {
-        assert_eq!(flags(["prod", "it's", "a[b]*"]), r"--context prod --context 'it'\''s' --context 'a[b]*'");
+        assert_eq!(flags(["prod", "it's", "a[b]*", "-x"]), r"--context prod --context 'it'\''s' --context 'a[b]*' --context=-x");
     }
 }

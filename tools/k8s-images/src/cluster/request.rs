@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::Utc;
-use http::header::{ACCEPT, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -70,6 +70,8 @@ pub(crate) enum FailureKind {
     Gone,
     /// There is no server: no other request will fare better.
     Unreachable,
+    /// What answers is no API server, but a page for people or another port: no other request will fare better.
+    Stranger,
     /// Anything else.
     Other,
 }
@@ -81,7 +83,7 @@ impl Failure {
 
     /// Whether it is the same for every request to this server.
     pub(crate) fn is_of_the_server(&self) -> bool {
-        matches!(self.kind, FailureKind::Unauthorized | FailureKind::Unreachable)
+        matches!(self.kind, FailureKind::Unauthorized | FailureKind::Unreachable | FailureKind::Stranger)
     }
 }
 
@@ -145,6 +147,11 @@ impl Requests {
         };
         self.reached.set(true);
         let status = response.status();
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if let Some(of) = content_type.filter(|of| status == StatusCode::OK && of.starts_with("text/")) {
+            let cause = format!("{status}, of the type {}", of.split(';').next().unwrap_or(of));
+            return Err((Outcome::Lasting, Failure { kind: FailureKind::Stranger, cause }));
+        }
         if status == StatusCode::OK {
             return match self.body(response, LARGEST_BODY).await {
                 Ok((body, true)) => Ok(body),
@@ -214,14 +221,17 @@ impl Requests {
 
 /// What an answer other than 200 means.
 fn refused(status: StatusCode, body: &[u8]) -> Failure {
+    let said = page::status(body);
     let kind = match status {
         StatusCode::UNAUTHORIZED => FailureKind::Unauthorized,
         StatusCode::FORBIDDEN => FailureKind::Forbidden,
         StatusCode::NOT_FOUND => FailureKind::NotFound,
         StatusCode::GONE => FailureKind::Gone,
+        // An API server leads nobody elsewhere, and says by a `Status` what is wrong with a request.
+        _ if status.is_redirection() || (status == StatusCode::BAD_REQUEST && said.is_none()) => FailureKind::Stranger,
         _ => FailureKind::Other,
     };
-    let (reason, message) = match page::status(body) {
+    let (reason, message) = match said {
         Some(Status { reason, message }) => (reason, message),
         // Some answers of a server are a line of text, and those of a proxy in between a page for browsers.
         None => (None, str::from_utf8(body).ok().and_then(first_line)),
@@ -268,4 +278,33 @@ pub(crate) fn cause(error: &kube::Error) -> String {
         }
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_refusal_means() {
+        let status = |reason: &str| format!(r#"{{"kind": "Status", "reason": "{reason}", "message": "so it is"}}"#);
+        for (code, body, kind, cause) in [
+            (401, status("Unauthorized"), FailureKind::Unauthorized, "401 Unauthorized: so it is"),
+            (403, status("Forbidden"), FailureKind::Forbidden, "403 Forbidden: so it is"),
+            (403, "<html>no</html>".to_owned(), FailureKind::Forbidden, "403 Forbidden"),
+            (404, "404 page not found\n".to_owned(), FailureKind::NotFound, "404 Not Found: 404 page not found"),
+            (410, status("Expired"), FailureKind::Gone, "410 Expired: so it is"),
+            (400, status("BadRequest"), FailureKind::Other, "400 BadRequest: so it is"),
+            (
+                400,
+                "Client sent an HTTP request to an HTTPS server.\n".to_owned(),
+                FailureKind::Stranger,
+                "400 Bad Request: Client sent an HTTP request to an HTTPS server.",
+            ),
+            (302, String::new(), FailureKind::Stranger, "302 Found"),
+            (500, String::new(), FailureKind::Other, "500 Internal Server Error"),
+        ] {
+            let failure = refused(StatusCode::from_u16(code).unwrap(), body.as_bytes());
+            assert_eq!((failure.kind, failure.cause.as_str()), (kind, cause), "{code} {body}");
+        }
+    }
 }
