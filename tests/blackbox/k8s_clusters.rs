@@ -10,6 +10,7 @@ mod control_plane;
 mod digests;
 mod down;
 mod kinds;
+mod kubeconfigs;
 mod quiet;
 mod rights;
 
