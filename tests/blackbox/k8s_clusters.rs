@@ -13,6 +13,7 @@ mod kinds;
 mod kubeconfigs;
 mod quiet;
 mod rights;
+mod ways_in;
 
 use serde_json::{Value, json};
 use tests::*;
