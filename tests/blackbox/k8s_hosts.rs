@@ -389,7 +389,7 @@ services:
 
     #[test]
     fn it_says_what_it_wants() {
-        tool().args(["--from", "compose"]).run().status(2).stderr_has("docker compose config | k8s-images --from compose -");
+        tool().args(["--from", "compose"]).run().status(2).stderr_has("docker compose --profile '*' config | k8s-images --from compose -");
         tool().args(["--from", "compose", "-", "-"]).run().status(2).stderr_has("named twice");
     }
 }

@@ -178,13 +178,12 @@ impl World {
     fn with_clusters() -> Self {
         let world = Self::new();
         let cluster = Cluster::start();
-        let host = world.registry.host();
         cluster.kubectl(&["create", "namespace", "shop"]);
-        cluster.kubectl(&["-n", "shop", "create", "deployment", "app", &format!("--image={host}/team/app:v2")]);
+        let manifest = |name: &str| fs::read_to_string(world.folder.path().join(format!("overlays/prod/{name}.yaml"))).unwrap();
+        cluster.apply(&manifest("app").replace(":v3", ":v2"));
         cluster.wait_for_items("/apis/apps/v1/namespaces/shop/replicasets", 1);
-        for file in ["app", "web"] {
-            cluster.apply(&fs::read_to_string(world.folder.path().join(format!("overlays/prod/{file}.yaml"))).unwrap());
-        }
+        cluster.apply(&manifest("app"));
+        cluster.apply(&manifest("web"));
         cluster.wait_for_items("/apis/apps/v1/namespaces/shop/replicasets", 3);
         // Somebody else's account on the same server: contexts with the same user would be read once.
         let other = cluster.user();

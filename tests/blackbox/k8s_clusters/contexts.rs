@@ -249,6 +249,7 @@ fn a_context_that_fails_fails_alone() {
         .status(1)
         .stderr_has("--context good")
         .stderr_has("log in first")
+        .stderr_has("by way of the proxy http://127.0.0.1:1")
         .stderr_lacks(secret);
     assert_eq!(images(&ran, "good"), ["registry.example.com/team/app:1"]);
     assert!(!ran.stdout().contains(secret), "{ran}");

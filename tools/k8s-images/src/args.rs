@@ -150,7 +150,9 @@ impl Args {
             }
             Some(From::Lines) => (SourceKind::Lines, &self.operands),
             Some(From::Compose) if self.operands.is_empty() => {
-                bail!("--from compose needs the file to read, or - for standard input: docker compose config | k8s-images --from compose -")
+                bail!(
+                    "--from compose needs the file to read, or - for standard input: docker compose --profile '*' config | k8s-images --from compose -"
+                )
             }
             Some(From::Compose) => (SourceKind::Compose, &self.operands),
             Some(From::Docker) => {

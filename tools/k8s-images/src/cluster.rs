@@ -15,17 +15,22 @@ mod page; // one answer: a page of a list, or a refusal
 mod request; // one request, made again where that is right
 mod retry; // whether, and after how long
 mod schema; // whether an object of a schema may name an image
+#[cfg(test)]
+mod testing; // an API server that does what a test wants
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{OptionFuture, join3};
+use futures_util::future::{OptionFuture, join};
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::SetOnce;
 
 pub(crate) use self::custom::Chosen;
 pub(crate) use self::helm::secrets;
 pub(crate) use self::kinds::{BUILT_IN, NODES, Resource};
 use self::kinds::{BuiltIn, Need};
-use self::list::{List, Listed, Query};
+use self::list::{Absorb, Listed, Query};
 use self::page::Item;
 pub(crate) use self::request::Form;
 use self::request::{Failure, FailureKind, Requests};
@@ -92,8 +97,9 @@ impl Answer {
     }
 }
 
-/// How many lists of a cluster are read at once.
-const AT_ONCE: usize = 3;
+/// How many lists of a cluster are read at once. There are far more pods than anything else: all other lists are read beside theirs, one
+/// after the other. More made a server of two cores no faster.
+const AT_ONCE: usize = 2;
 
 /// Reads a cluster.
 ///
@@ -109,30 +115,21 @@ pub(crate) async fn choose(client: &kube::Client, asked: &Asked) -> Answer {
 
 async fn read_patiently(client: &kube::Client, asked: &Asked, patience: Patience) -> Answer {
     let requests = Requests::new(client.clone(), patience);
-    let mut lists = lists(asked).into_iter();
-    let mut answer = Answer::default();
-    let Some(first) = lists.next() else { return answer };
-    // One request goes ahead of the others: a server that is not there, or does not know who asks, need not be asked ten times.
-    let begun = first.begin(&requests).await;
-    match &begun {
-        Err(failure) if failure.is_of_the_server() => {
-            answer.problems.push(of_the_server(failure));
-            return answer;
+    // Whether the server is there, and knows who asks: told by the first list that is asked for.
+    let answered: SetOnce<bool> = SetOnce::new();
+    let beside = async {
+        if !*answered.wait().await {
+            return Answer::default();
         }
-        // Every API server serves the first kind.
-        Err(failure) if failure.kind == FailureKind::NotFound => {
-            let who = first.kind.resource.of(first.namespace.as_deref());
-            answer.problems.push(sentence(&who, failure, None));
-            return answer;
-        }
-        _ => {}
-    }
-    let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
-    let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
-    let (built_in, custom, helm) = join3(built_in(&requests, asked, (first, begun), lists), custom, helm).await;
-    answer.absorb(built_in);
-    answer.absorb(custom.unwrap_or_default());
-    answer.absorb(helm.unwrap_or_default());
+        let custom = OptionFuture::from(asked.custom_resources.then(|| custom::read(&requests, asked)));
+        let helm = OptionFuture::from(asked.helm_history.then(|| helm::read(&requests, asked)));
+        let (custom, helm) = join(custom, helm).await;
+        let mut answer = custom.unwrap_or_default();
+        answer.absorb(helm.unwrap_or_default());
+        answer
+    };
+    let (mut answer, beside) = join(built_in(&requests, asked, &answered), beside).await;
+    answer.absorb(beside);
     answer
 }
 
@@ -160,12 +157,16 @@ fn lists(asked: &Asked) -> Vec<Wanted> {
 }
 
 impl Wanted {
-    /// Asks for the first page, in the first of the versions that the cluster serves.
-    async fn begin<'a>(&self, requests: &'a Requests) -> Result<List<'a>, Failure> {
+    /// Reads the list, in the first of the versions that the cluster serves.
+    async fn read(&self, requests: &Requests, answered: impl Fn()) -> Result<Listed<Gathered>, Failure> {
+        let take = |gathered: &mut Gathered, item: Item<'_>| {
+            gathered.take(decode::object(&self.kind, &item)?);
+            Ok(())
+        };
         let mut result = Err(Failure::other("it has no version"));
         for version in self.kind.versions {
             let path = self.kind.resource.path(version, self.namespace.as_deref());
-            result = List::begin(requests, Query { path, ..self.query.clone() }).await;
+            result = list::read_and_tell(requests, &Query { path, ..self.query.clone() }, take, &answered).await;
             if !matches!(&result, Err(Failure { kind: FailureKind::NotFound, .. })) {
                 break;
             }
@@ -189,39 +190,37 @@ impl Gathered {
     }
 }
 
-/// Reads the lists of the kinds of Kubernetes itself, of which the first has begun.
-async fn built_in<'a>(
-    requests: &'a Requests,
-    asked: &Asked,
-    first: (Wanted, Result<List<'a>, Failure>),
-    others: impl Iterator<Item = Wanted>,
-) -> Answer {
-    let (wanted, begun) = first;
-    let wanted = std::iter::once((wanted, Some(begun))).chain(others.map(|wanted| (wanted, None)));
-    let mut readings = stream::iter(wanted.enumerate())
-        .map(|(number, (wanted, begun))| async move {
-            let begun = match begun {
-                Some(begun) => begun,
-                None => wanted.begin(requests).await,
-            };
-            let listed = match begun {
-                Ok(list) => {
-                    let take = |gathered: &mut Gathered, item: Item<'_>| {
-                        gathered.take(decode::object(&wanted.kind, &item)?);
-                        Ok(())
-                    };
-                    list.take_all(take).await
-                }
-                Err(failure) => Err(failure),
-            };
+impl Absorb for Gathered {
+    fn absorb(&mut self, other: Self) {
+        self.gathering.absorb(other.gathering);
+        self.problems.extend(other.problems);
+    }
+}
+
+/// Reads the lists of the kinds of Kubernetes itself.
+///
+/// The first goes ahead of the others until it is `answered`: a server that is not there, or does not know who asks, need not be asked
+/// ten times.
+async fn built_in(requests: &Requests, asked: &Asked, answered: &SetOnce<bool>) -> Answer {
+    // Who says it second says what is known.
+    let tell = |is_there| answered.set(is_there).unwrap_or_default();
+    let mut readings = stream::iter(lists(asked).into_iter().enumerate())
+        .map(|(number, wanted)| async move {
+            if number > 0 {
+                answered.wait().await;
+            }
+            let listed = wanted.read(requests, || tell(true)).await;
             (number, wanted, listed)
         })
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, wanted, listed)) = readings.next().await {
-        let of_the_server = listed.as_ref().is_err_and(Failure::is_of_the_server);
+        // Every API server serves the first kind.
+        let is_none = |failure: &Failure| failure.is_of_the_server() || (number == 0 && failure.kind == FailureKind::NotFound);
+        let is_there = !listed.as_ref().is_err_and(is_none);
         answers.insert(number, answer(asked, &wanted, listed));
-        if of_the_server {
+        tell(is_there);
+        if !is_there {
             // The other lists would say the same.
             break;
         }

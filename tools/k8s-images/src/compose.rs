@@ -1,28 +1,28 @@
 //! Which images a Compose project may start.
 //!
-//! Owns what the elements of a Compose file mean for this: services and what they extend, files that are included, where the values
-//! of variables come from. How variables are filled in is [`variables`]'s, the grammar of `.env` files [`dotenv`]'s; YAML is read by
-//! [`crate::document`].
+//! Owns the project: which files it is made of, those that are included, its name, where the values of variables come from. What a
+//! service means is [`service`]'s, how variables are filled in [`variables`]'s, the grammar of `.env` files [`dotenv`]'s; YAML is read
+//! by [`crate::document`].
 //!
-//! Rules: Compose Specification (github.com/compose-spec/compose-spec), "Services" (`image`, `build`, `extends`, `pre_start`,
-//! `provider`, `volumes`), "Include", "Models", "Version and name"; Docker's documentation, "Environment variables precedence". All profiles
-//! count, and `scale: 0` does: what may be started by a flag must be there.
+//! Rules: Compose Specification (github.com/compose-spec/compose-spec), "Include", "Models", "Version and name"; Docker's
+//! documentation, "Environment variables precedence". All profiles count, and `scale: 0` does: what may be started by a flag must be
+//! there.
 
-pub(crate) mod variables;
+pub(crate) mod variables; // what stands for `$VAR`
 
-mod dotenv;
+mod dotenv; // `.env` files
+mod file; // one file, and those that Compose finds beside it
+mod service; // what a service needs, and those that it extends
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use common::record::Field;
-
+use self::file::{File, folder_of, is_compose, overrides};
 use self::variables::Variables;
-use crate::document::{self, Fault, line_of};
 use crate::input;
-use crate::object::{Identity, Mention, Object, Role, parse_image};
-use crate::tree::{Map, Node, Text};
+use crate::object::Object;
+use crate::tree::{Node, Text};
 
 /// A file that was named on the command line.
 #[derive(Debug)]
@@ -66,71 +66,11 @@ pub(crate) fn read(mut operands: Vec<Operand>, environment: Variables) -> Found 
     reading.finish()
 }
 
-/// The files beside those that were named that Compose reads with them, unless it is given `-f`. It takes the first, where there are
-/// several.
-fn overrides(operands: &[Operand]) -> Vec<PathBuf> {
-    const OWN: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-    const OVERRIDES: [&str; 4] =
-        ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
-    let given: Vec<PathBuf> = operands.iter().map(|operand| input::real(&operand.path)).collect();
-    let own = operands.iter().filter(|operand| operand.path.file_name().is_some_and(|name| OWN.iter().any(|own| name == *own)));
-    let beside = own.filter_map(|operand| OVERRIDES.iter().map(|name| operand.path.with_file_name(name)).find(|path| path.is_file()));
-    let mut found: Vec<PathBuf> = beside.filter(|path| !given.contains(&input::real(path))).collect();
-    found.dedup();
-    found
-}
-
-/// A file that was read.
-#[derive(Debug)]
-struct File {
-    /// For people.
-    name: String,
-    /// The path that it has without links and detours.
-    real: PathBuf,
-    /// The folder from which what it extends is named.
-    folder: PathBuf,
-    text: String,
-    documents: Vec<Node>,
-}
-
-impl File {
-    fn maps(&self) -> impl Iterator<Item = &Map> {
-        self.documents.iter().filter_map(|document| match document {
-            Node::Map(map) => Some(map),
-            _ => None,
-        })
-    }
-
-    fn service(&self, name: &str) -> Option<&Node> {
-        self.maps().filter_map(|map| map.map("services")?.get(name)).next()
-    }
-
-    /// A sentence about a place in it.
-    fn at(&self, place: Option<&Text>, cause: &str) -> String {
-        match place {
-            Some(place) => format!("{}, line {}: {cause}", self.name, line_of(&self.text, place.start)),
-            None => format!("{}: {cause}", self.name),
-        }
-    }
-}
-
-/// Whether a document is meant for Compose: it has services, or another of the elements that only it has.
-fn is_compose(map: &Map) -> bool {
-    const ELEMENTS: [&str; 7] = ["services", "include", "networks", "volumes", "configs", "secrets", "models"];
-    ELEMENTS.iter().any(|element| map.get(element).is_some()) && map.get("kind").is_none()
-}
-
 /// Where the paths of files start, and what variables stand for.
 #[derive(Debug)]
 struct Project {
     folder: PathBuf,
     variables: Variables,
-}
-
-/// One file's part of a service: its own, or one that it extends.
-struct Layer {
-    file: Rc<File>,
-    service: Map,
 }
 
 #[derive(Debug, Default)]
@@ -214,25 +154,12 @@ impl Reading {
     }
 
     fn parsed(&mut self, path: &Path, name: String, text: Result<String, String>) -> Option<Rc<File>> {
-        let text = match text {
-            Ok(text) if text.trim().is_empty() => {
-                self.found.problems.push(format!("{name}: is empty"));
-                return None;
-            }
-            Ok(text) => text,
-            Err(problem) => {
-                self.found.problems.push(format!("{name}{problem}"));
-                return None;
-            }
+        let (file, problems) = match text {
+            Ok(text) => File::read(path, name, text),
+            Err(problem) => (None, vec![format!("{name}{problem}")]),
         };
-        let (documents, faults) = document::read_all_of_yaml(&text);
-        for Fault { at, cause } in faults {
-            let place = at.map(|at| format!(", line {}", line_of(&text, at))).unwrap_or_default();
-            self.found.problems.push(format!("{name}{place}: {cause}"));
-        }
-        // What could not be read was said; that it holds no services need not be said too.
-        let folder = folder_of(path);
-        (!documents.is_empty()).then(|| Rc::new(File { name, real: input::real(path), folder, text, documents }))
+        self.found.problems.extend(problems);
+        file.map(Rc::new)
     }
 
     /// Takes the services of a file, and of those that it includes.
@@ -291,131 +218,6 @@ impl Reading {
         }
     }
 
-    fn add_service(&mut self, project: &Project, name: &Option<String>, file: &Rc<File>, service: &str, node: &Node) {
-        let what = format!("service {service}");
-        let problems = self.found.problems.len();
-        let layers = match node {
-            Node::Map(map) => self.layers(project, file, service, map),
-            Node::Null => Vec::new(),
-            other => return self.problem(file, other.first_text(), &format!("{what} is no mapping")),
-        };
-        let is_cut = self.found.problems.len() > problems;
-        let has = |key: &str| layers.iter().any(|layer| !matches!(layer.service.get(key), None | Some(Node::Null)));
-        let mut mentions = Vec::new();
-        let image = layers.iter().find_map(|layer| layer.service.text("image").map(|text| (layer, text)));
-        if let Some((layer, text)) = image {
-            mentions.extend(self.mention(project, &layer.file, text, &what, None, Field::Container));
-        }
-        for layer in &layers {
-            for step in layer.service.maps("pre_start") {
-                if let Some(image) = step.text("image") {
-                    mentions.extend(self.mention(project, &layer.file, image, &what, None, Field::InitContainer));
-                }
-            }
-            for volume in layer.service.maps("volumes").filter(|volume| volume.string("type").as_deref() == Some("image")) {
-                if let Some(image) = volume.text("source") {
-                    let target = volume.string("target");
-                    mentions.extend(self.mention(project, &layer.file, image, &what, target, Field::ImageVolume));
-                }
-            }
-        }
-        if image.is_some() || is_cut || has("provider") {
-            self.provided.insert(service.to_owned());
-        } else if has("build") {
-            self.provided.insert(service.to_owned());
-            let local = name.as_ref().map(|name| format!(" as {name}-{service}")).unwrap_or_default();
-            self.found.notes.push(format!("{}: {what} is built where it runs{local}, and its image is in no registry", file.name));
-        } else {
-            let cause = file.at(
-                node.first_text(),
-                &format!("{what} has no image and no build; is it an override? Give the file that it overrides too, under one --name"),
-            );
-            self.lacking.push((service.to_owned(), cause));
-        }
-        self.add("Service", name, service, mentions);
-    }
-
-    fn add_model(&mut self, project: &Project, name: &Option<String>, file: &Rc<File>, model: &str, node: &Node) {
-        let Node::Map(map) = node else { return };
-        let Some(text) = map.text("model") else { return };
-        let Some(image) = self.filled(project, file, text, &format!("model {model}")) else { return };
-        // A model may be of a place that is no registry, whose names are no references.
-        if let Ok(reference) = parse_image(&image) {
-            let mention = Mention { container: None, field: None, image, reference: reference.into(), running: None, config: None };
-            self.add("Model", name, model, vec![mention]);
-        }
-    }
-
-    fn add(&mut self, kind: &str, namespace: &Option<String>, name: &str, mentions: Vec<Mention>) {
-        let (kind, name) = (Some(kind.to_owned()), Some(name.to_owned()));
-        let identity = Identity { namespace: namespace.clone(), kind, name, group: String::new() };
-        self.found.objects.push(Object { identity, owner: None, role: Role::Template, finished: false, mentions });
-    }
-
-    /// A service and those that it extends, one after the other.
-    fn layers(&mut self, project: &Project, file: &Rc<File>, name: &str, service: &Map) -> Vec<Layer> {
-        let mut layers = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut folder = project.folder.clone();
-        let (mut file, mut name, mut service) = (Rc::clone(file), name.to_owned(), service.clone());
-        loop {
-            let next = match service.get("extends") {
-                Some(Node::Text(other)) => Some((None, other.clone())),
-                Some(Node::Map(map)) => map.text("service").map(|other| (map.text("file").cloned(), other.clone())),
-                _ => None,
-            };
-            layers.push(Layer { file: Rc::clone(&file), service });
-            let Some((other_file, other)) = next else { break };
-            let what = format!("service {name}");
-            if !seen.insert((file.real.clone(), name)) {
-                self.problem(&file, Some(&other), &format!("{what} extends itself"));
-                break;
-            }
-            let Some(other_name) = self.filled(project, &file, &other, &what) else { break };
-            let from = match other_file {
-                None => Rc::clone(&file),
-                Some(path) => {
-                    let within = Project { folder, variables: project.variables.clone() };
-                    let opened = self.path(&within, &file, &path, &what).and_then(|path| self.open(&path));
-                    let Some(opened) = opened else { break };
-                    folder = opened.folder.clone();
-                    opened
-                }
-            };
-            match from.service(&other_name) {
-                Some(Node::Map(map)) => (service, name) = (map.clone(), other_name),
-                _ => {
-                    let cause = format!("{what} extends {other_name}, and {} holds no service of that name", from.name);
-                    self.problem(&file, Some(&other), &cause);
-                    break;
-                }
-            }
-            file = from;
-        }
-        layers
-    }
-
-    fn mention(
-        &mut self,
-        project: &Project,
-        file: &File,
-        text: &Text,
-        what: &str,
-        container: Option<String>,
-        field: Field,
-    ) -> Option<Mention> {
-        let image = self.filled(project, file, text, what)?.trim().to_owned();
-        match parse_image(&image) {
-            Ok(reference) => {
-                Some(Mention { container, field: Some(field), image, reference: reference.into(), running: None, config: None })
-            }
-            Err(cause) => {
-                self.problem(file, Some(text), &format!("{what}: {cause}"));
-                None
-            }
-        }
-    }
-
     /// A text with its variables filled in.
     fn filled(&mut self, project: &Project, file: &File, text: &Text, what: &str) -> Option<String> {
         match project.variables.fill_in(&text.text) {
@@ -432,7 +234,7 @@ impl Reading {
         let path = self.filled(project, file, text, what)?;
         if path.contains("://") || path.starts_with("git@") {
             let cause = format!(
-                "{what}: {path} is elsewhere, and is not fetched: pipe what Compose makes of it (docker compose config | k8s-images --from compose -)"
+                "{what}: {path} is elsewhere, and is not fetched: pipe what Compose makes of it (docker compose --profile '*' config | k8s-images --from compose -)"
             );
             self.problem(file, Some(text), &cause);
             return None;
@@ -453,10 +255,6 @@ impl Reading {
         found.notes.retain(|note| said.insert(note.clone()));
         found
     }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// The texts of a list, or the one that stands in its place.

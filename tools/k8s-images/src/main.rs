@@ -135,7 +135,9 @@ fn standard_input(operand: &Path, kind: &SourceKind, context: &Context) -> anyho
     }
     let input = match kind {
         SourceKind::Lines => context.filter_input("images, one a line,", "docker compose config --images | k8s-images --from lines -")?,
-        SourceKind::Compose => context.filter_input("a Compose file", "docker compose config | k8s-images --from compose -")?,
+        SourceKind::Compose => {
+            context.filter_input("a Compose file", "docker compose --profile '*' config | k8s-images --from compose -")?
+        }
         _ => context.filter_input("manifests", "kubectl kustomize overlays/prod | k8s-images -f -")?,
     };
     Ok(Some(input::all(input)))

@@ -16,7 +16,7 @@ use common::record::Field;
 use common::reference::Reference;
 
 pub(crate) use self::found::{Found, Unbuilt};
-pub(crate) use self::mentions::{Mentions, Written, parse_image};
+pub(crate) use self::mentions::{Doubt, Mentions, Written, parse_image};
 
 /// What tells objects apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,21 @@ impl Identity {
         let name = self.name.as_deref().unwrap_or("without a name");
         let name = self.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
         format!("{} {name}", self.kind.as_deref().unwrap_or("an object"))
+    }
+
+    /// Whether it is a custom resource, as far as its group tells: those of Kubernetes itself have no dot or end in `.k8s.io`, and
+    /// another group may end so only with its approval (KEP-1111). In these, as in a PersistentVolume, an `image` may be a disk.
+    fn is_custom(&self) -> bool {
+        self.group.contains('.') && !self.group.ends_with(".k8s.io")
+    }
+
+    /// Whether its images may be parameters, which its controller fills in: Argo Workflows and Events, Tekton, Shipwright.
+    fn has_parameters(&self) -> bool {
+        let kind = self.kind.as_deref().unwrap_or_default();
+        match self.group.as_str() {
+            "argoproj.io" => kind.contains("Workflow") || kind == "Sensor",
+            group => group.ends_with("tekton.dev") || group.ends_with("shipwright.io"),
+        }
     }
 
     /// Whether this is a kind of Kubernetes itself that cannot be without containers, nor these without images. Custom resources

@@ -9,7 +9,7 @@ use common::record::{self, SourceKind, Use};
 
 use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
-use crate::object::Found;
+use crate::object::{Doubt, Found};
 use crate::uses::Gathering;
 use crate::{compose, lines};
 
@@ -77,7 +77,7 @@ impl Source {
         if text.trim().is_empty() {
             return self.problems.push(format!("{name}: is empty"));
         }
-        let Found { objects, lists, strangers, faults } =
+        let Found { objects, lists, strangers, mut faults, doubts } =
             if self.kind == SourceKind::Lines { lines::read(&text) } else { Found::in_text(&text) };
         let holds_nothing =
             faults.is_empty() && lists == 0 && objects.len() == strangers && objects.iter().all(|object| object.mentions.is_empty());
@@ -87,7 +87,14 @@ impl Source {
         } else if holds_nothing {
             self.notes.push(format!("{name}: holds no Kubernetes object, and is passed over"));
         }
+        // What a cluster took was a reference or is none; a file may have yet to be built.
+        let (in_containers, elsewhere): (Vec<Doubt>, Vec<Doubt>) = doubts.into_iter().partition(|doubt| doubt.in_container);
+        faults.extend(in_containers.into_iter().map(|doubt| doubt.fault));
+        faults.sort_by_key(|fault| fault.at);
         let mut lines = Lines::new(&text);
+        let more = if elsewhere.len() > 1 { format!(" (and {} more in it)", elsewhere.len() - 1) } else { String::new() };
+        let first = elsewhere.into_iter().next().map(|doubt| problem(name, &mut lines, doubt.fault));
+        self.notes.extend(first.map(|first| format!("{first}; what comes of it is known from pods alone{more}")));
         self.problems.extend(faults.into_iter().map(|fault| problem(name, &mut lines, fault)));
         objects.into_iter().for_each(|object| self.gathering.add(object));
     }

@@ -8,8 +8,10 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// The keys of a manifest whose values are looked at as text. All other scalars are passed over, because the list of all pods of a
-/// large cluster is mostly made of them.
+use crate::image_key;
+
+/// The keys of a manifest whose values are looked at as text, beside those of images in custom resources. All other scalars are passed
+/// over, because the list of all pods of a large cluster is mostly made of them.
 const TEXTS: [&str; 14] = [
     "apiVersion",
     "continue",
@@ -46,7 +48,7 @@ impl Keep for OfManifests {
     const IN_LISTS: bool = false;
 
     fn keeps(key: &str) -> bool {
-        TEXTS.contains(&key)
+        TEXTS.contains(&key) || image_key::is_image(key)
     }
 }
 

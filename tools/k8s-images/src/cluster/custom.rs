@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use super::definition::Definition;
 use super::discovery::{GroupVersion, Listable, Served};
 use super::kinds::Resource;
-use super::list::{List, Listed, Query};
+use super::list::{self, Absorb, Listed, Query};
 use super::page::Item;
 use super::request::{Failure, FailureKind, Form, Requests};
 use super::schema::Document;
@@ -51,7 +51,7 @@ pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
     let chosen = std::mem::take(&mut answer.custom_resources);
     let lists = chosen.iter().flat_map(|chosen| namespaces(chosen, asked).into_iter().map(move |namespace| (chosen, namespace)));
     let mut readings = stream::iter(lists.enumerate())
-        .map(|(number, (chosen, namespace))| async move { (number, list(requests, asked, chosen, namespace.as_deref()).await) })
+        .map(|(number, (chosen, namespace))| async move { (number, objects(requests, asked, chosen, namespace.as_deref()).await) })
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, listed)) = readings.next().await {
@@ -99,7 +99,7 @@ async fn definitions(requests: &Requests) -> Result<Vec<Definition>, Failure> {
         definitions.push(Definition::read(text(&item)?)?);
         Ok(())
     };
-    Ok(List::begin(requests, query).await?.take_all(take).await?.gathered)
+    Ok(list::read(requests, &query, take).await?.gathered)
 }
 
 fn text<'a>(item: &Item<'a>) -> Result<&'a str, String> {
@@ -187,15 +187,25 @@ fn namespaces(chosen: &Chosen, asked: &Asked) -> Vec<Option<String>> {
 #[derive(Debug, Default)]
 struct Gathered {
     gathering: Gathering,
+    problems: Vec<String>,
     /// How many images in them are no references, and one of them.
-    strangers: usize,
-    stranger: Option<String>,
+    doubts: usize,
+    doubt: Option<String>,
+}
+
+impl Absorb for Gathered {
+    fn absorb(&mut self, other: Self) {
+        self.gathering.absorb(other.gathering);
+        self.problems.extend(other.problems);
+        self.doubts += other.doubts;
+        self.doubt = self.doubt.take().or(other.doubt);
+    }
 }
 
 /// Reads the objects of a resource.
-async fn list(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace: Option<&str>) -> Answer {
+async fn objects(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace: Option<&str>) -> Answer {
     let Chosen { resource, version, .. } = chosen;
-    let list = Identity { kind: Some(format!("{}List", resource.kind)), group: resource.group.to_string(), ..Identity::default() };
+    let of = Identity { kind: Some(format!("{}List", resource.kind)), group: resource.group.to_string(), ..Identity::default() };
     let query = Query {
         path: resource.path(version, namespace),
         label_selector: asked.selector.clone(),
@@ -206,25 +216,24 @@ async fn list(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace: Op
     let take = |gathered: &mut Gathered, item: Item<'_>| {
         let item = document::json(text(&item)?).map_err(|fault| fault.cause)?;
         let mut found = Found::default();
-        found.add_item(&item, &list);
+        found.add_item(&item, &of);
         found.objects.into_iter().for_each(|object| gathered.gathering.add(object));
         // What a custom resource names as an image may be a parameter that is yet to be filled in, or another thing's image. That is
         // no fault, and the pods that come of it are seen; but it is said, because until then nobody knows the image.
-        gathered.strangers += found.faults.len();
-        gathered.stranger = gathered.stranger.take().or_else(|| found.faults.into_iter().next().map(|fault| fault.cause));
+        gathered.doubts += found.doubts.len();
+        gathered.doubt = gathered.doubt.take().or_else(|| found.doubts.into_iter().next().map(|doubt| doubt.fault.cause));
+        gathered.problems.extend(found.faults.into_iter().map(|fault| fault.cause));
         Ok(())
     };
-    let listed = match List::begin(requests, query).await {
-        Ok(list) => list.take_all(take).await,
-        Err(failure) => Err(failure),
-    };
+    let listed = list::read(requests, &query, take).await;
     let mut answer = Answer::default();
     match listed {
-        Ok(Listed { gathered: Gathered { gathering, strangers, stranger }, resource_version }) => {
+        Ok(Listed { gathered: Gathered { gathering, problems, doubts, doubt }, resource_version }) => {
             answer.gathering = gathering;
+            answer.problems = problems;
             answer.resource_versions.extend(resource_version.map(|version| (resource.key(namespace), version)));
-            answer.notes.extend(stranger.map(|first| {
-                let more = if strangers > 1 { format!(" (and {} more in {})", strangers - 1, resource.name()) } else { String::new() };
+            answer.notes.extend(doubt.map(|first| {
+                let more = if doubts > 1 { format!(" (and {} more in {})", doubts - 1, resource.name()) } else { String::new() };
                 format!("{first}; what comes of it is known from pods alone{more}")
             }));
         }

@@ -5,7 +5,6 @@
 
 use common::record::Field;
 use prost::Message as _;
-use prost::bytes::Bytes;
 
 use super::kinds::{BuiltIn, Message};
 use super::message::{
@@ -22,7 +21,7 @@ use crate::object::{self, Found, Identity, Mentions, Role, Written};
 /// What cannot be read at all.
 pub(super) fn object(of: &BuiltIn, item: &Item<'_>) -> Result<Found, String> {
     match (item, of.message) {
-        (Item::Protobuf(bytes), message) => protobuf(of, message, bytes.clone()).map_err(|error| error.to_string()),
+        (Item::Protobuf(bytes), message) => protobuf(of, message, bytes).map_err(|error| error.to_string()),
         (Item::Json(text), Message::Node) => {
             let node: Node = serde_json::from_str(text).map_err(|error| error.to_string())?;
             Ok(images_of_node(of, node))
@@ -39,7 +38,7 @@ fn json(of: &BuiltIn, text: &str) -> Result<Found, String> {
     Ok(found)
 }
 
-fn protobuf(of: &BuiltIn, message: Message, bytes: Bytes) -> Result<Found, prost::DecodeError> {
+fn protobuf(of: &BuiltIn, message: Message, bytes: &[u8]) -> Result<Found, prost::DecodeError> {
     let template = |template: Option<PodTemplateSpec>| template.and_then(|template| template.spec);
     let mut idle = false;
     let mut status = None;
@@ -196,36 +195,240 @@ fn images_of_node(of: &BuiltIn, node: Node) -> Found {
 #[cfg(test)]
 mod tests {
     use super::super::kinds::BUILT_IN;
-    use super::super::message::{ImageVolumeSource, ImageVolumeStatus, Volume, VolumeSource, VolumeStatus};
+    use super::super::message::{
+        CronJobSpec, DaemonSetSpec, EphemeralContainer, ImageVolumeSource, ImageVolumeStatus, JobSpec, JobTemplateSpec, RawExtension,
+        ReplicaSetStatus, ReplicatedSpec, Volume, VolumeSource, VolumeStatus,
+    };
     use super::*;
+    use crate::object::Object;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn kind(plural: &str) -> BuiltIn {
+        BUILT_IN.into_iter().find(|kind| kind.resource.plural == plural).unwrap()
+    }
+
+    /// The object that a message and a text both mean, and what is wrong with it.
+    #[track_caller]
+    fn both(plural: &str, message: &impl prost::Message, json: &str) -> (Object, Vec<String>) {
+        let bytes = message.encode_to_vec();
+        let [one, other] = [Item::Protobuf(&bytes), Item::Json(json)].map(|item| {
+            let mut found = object(&kind(plural), &item).unwrap();
+            assert_eq!((found.objects.len(), found.lists, found.strangers), (1, 0, 0), "{json}");
+            // Where in a text something is wrong is known of texts alone.
+            (found.objects.remove(0), found.faults.into_iter().map(|fault| fault.cause).collect())
+        });
+        assert_eq!(one, other, "{json}");
+        one
+    }
+
+    /// `container field image` of each mention, with the beginnings of the digests that run and of their configs.
+    fn shown(object: &Object) -> Vec<String> {
+        let short = |digest: &Option<common::digest::Digest>| digest.as_ref().map_or("-".to_owned(), |digest| digest.hex()[..4].to_owned());
+        let mentions = object.mentions.iter();
+        mentions
+            .map(|mention| {
+                let (container, field) = (mention.container.as_deref().unwrap_or("-"), mention.field.unwrap());
+                format!("{container} {field:?} {} {} {}", mention.image, short(&mention.running), short(&mention.config))
+            })
+            .collect()
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn container(name: &str, image: &str) -> Container {
+        Container { name: some(name), image: some(image) }
+    }
+
+    fn template(containers: Vec<Container>) -> Option<PodTemplateSpec> {
+        Some(PodTemplateSpec { spec: Some(PodSpec { containers, ..PodSpec::default() }) })
+    }
 
     #[test]
-    fn an_image_volume_has_the_digest_that_a_mount_of_it_tells() {
-        let reference = "r.io/v@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let source = VolumeSource { image: Some(ImageVolumeSource { reference: Some("r.io/v:1".to_owned()) }) };
-        let image = ImageVolumeStatus { image_ref: Some(reference.to_owned()) };
-        let mount = VolumeMountStatus { name: Some("v".to_owned()), volume_status: Some(VolumeStatus { image: Some(image) }) };
-        let container = Container { name: Some("c".to_owned()), image: Some("r.io/c:1".to_owned()) };
-        let status = ContainerStatus { name: container.name.clone(), volume_mounts: vec![mount], ..ContainerStatus::default() };
-        let pod = Pod {
-            metadata: Some(ObjectMeta { name: Some("p".to_owned()), ..ObjectMeta::default() }),
-            spec: Some(PodSpec {
-                containers: vec![container],
-                volumes: vec![Volume { name: Some("v".to_owned()), source: Some(source) }],
-                ..PodSpec::default()
-            }),
-            status: Some(PodStatus { phase: Some("Succeeded".to_owned()), container_statuses: vec![status], ..PodStatus::default() }),
+    fn every_kind_means_the_same_in_both_forms() {
+        let metadata = || Some(ObjectMeta { name: some("web"), namespace: some("shop"), ..ObjectMeta::default() });
+        let app = || template(vec![container("app", "r.io/app:1")]);
+        let replicated =
+            || Replicated { metadata: metadata(), spec: Some(ReplicatedSpec { replicas: Some(1), template: app() }), status: None };
+        let job = || Some(JobSpec { template: app() });
+        let data = r#"{"spec":{"template":{"$patch":"replace","spec":{"containers":[{"name":"app","image":"r.io/app:1"}]}}}}"#;
+        let revision = ControllerRevision { metadata: metadata(), data: Some(RawExtension { raw: Some(data.as_bytes().to_vec()) }) };
+        let json = r#""spec":{"containers":[{"name":"app","image":"r.io/app:1"}]}"#;
+        let object = |body: &str| format!(r#"{{"metadata":{{"name":"web","namespace":"shop"}},{body}}}"#);
+        let nested = object(&format!(r#""spec":{{"replicas":1,"template":{{{json}}}}}"#));
+        let read = [
+            both("pods", &Pod { metadata: metadata(), spec: app().unwrap().spec, status: None }, &object(json)),
+            both("replicasets", &replicated(), &nested),
+            both("deployments", &replicated(), &nested),
+            both("statefulsets", &replicated(), &nested),
+            both("replicationcontrollers", &replicated(), &nested),
+            both("daemonsets", &DaemonSet { metadata: metadata(), spec: Some(DaemonSetSpec { template: app() }) }, &nested),
+            both("controllerrevisions", &revision, &object(&format!(r#""data":{data},"revision":1"#))),
+            both("jobs", &Job { metadata: metadata(), spec: job() }, &nested),
+            both(
+                "cronjobs",
+                &CronJob { metadata: metadata(), spec: Some(CronJobSpec { job_template: Some(JobTemplateSpec { spec: job() }) }) },
+                &object(&format!(r#""spec":{{"jobTemplate":{{"spec":{{"template":{{{json}}}}}}}}}"#)),
+            ),
+            both("podtemplates", &PodTemplate { metadata: metadata(), template: app() }, &object(&format!(r#""template":{{{json}}}"#))),
+        ];
+        assert_eq!(read.len(), BUILT_IN.len());
+        for (object, faults) in &read {
+            assert_eq!((shown(object), faults.len()), (vec!["app Container r.io/app:1 - -".to_owned()], 0), "{object:?}");
+            assert_eq!((object.identity.name.as_deref(), object.identity.namespace.as_deref()), (Some("web"), Some("shop")));
+        }
+    }
+
+    #[test]
+    fn everything_in_a_pod_means_the_same_in_both_forms() {
+        let reference = |kind: &str, name: &str, version: &str, controller| OwnerReference {
+            kind: some(kind),
+            name: some(name),
+            api_version: some(version),
+            controller,
         };
-        let json = format!(
-            r#"{{"metadata": {{"name": "p"}}, "spec": {{"containers": [{{"name": "c", "image": "r.io/c:1"}}],
-            "volumes": [{{"name": "v", "image": {{"reference": "r.io/v:1"}}}}]}}, "status": {{"phase": "Succeeded", "containerStatuses":
-            [{{"name": "c", "volumeMounts": [{{"name": "v", "volumeStatus": {{"image": {{"imageRef": "{reference}"}}}}}}]}}]}}}}"#
-        );
-        let pods = BUILT_IN.into_iter().find(|kind| kind.resource.plural == "pods").unwrap();
-        let bytes = Bytes::from(pod.encode_to_vec());
-        let [one, other] = [Item::Protobuf(bytes), Item::Json(&json)].map(|item| object(&pods, &item).unwrap().objects);
-        assert_eq!(one, other);
-        let digests: Vec<_> = one.iter().flat_map(|pod| &pod.mentions).map(|mention| mention.running.is_some()).collect();
-        assert_eq!((digests, one.first().unwrap().finished), (vec![false, true], true));
+        let status = |name: &str, image: &str, image_id: &str| ContainerStatus {
+            name: some(name),
+            image: some(image),
+            image_id: some(image_id),
+            ..ContainerStatus::default()
+        };
+        let mount = VolumeMountStatus {
+            name: some("v"),
+            volume_status: Some(VolumeStatus { image: Some(ImageVolumeStatus { image_ref: Some(format!("r.io/v@{DIGEST}")) }) }),
+        };
+        let volume = |name: &str, image: Option<&str>| Volume {
+            name: some(name),
+            source: Some(VolumeSource { image: image.map(|image| ImageVolumeSource { reference: some(image) }) }),
+        };
+        let pod = Pod {
+            metadata: Some(ObjectMeta {
+                name: some(""),
+                generate_name: some("web-"),
+                namespace: some("shop"),
+                owner_references: vec![
+                    reference("ConfigMap", "c", "v1", None),
+                    reference("ReplicaSet", "web", "apps/v1", Some(true)),
+                    reference("Other", "o", "x.io/v1", Some(false)),
+                ],
+            }),
+            spec: Some(PodSpec {
+                volumes: vec![volume("v", Some("r.io/v:1")), volume("w", None), Volume { name: some("n"), source: None }],
+                containers: vec![container("c", " r.io/c:1 "), container("d", "d")],
+                init_containers: vec![container("i", "r.io/i:1")],
+                ephemeral_containers: vec![EphemeralContainer { common: Some(container("e", "r.io/e:1")) }],
+            }),
+            status: Some(PodStatus {
+                phase: some("Succeeded"),
+                container_statuses: vec![
+                    ContainerStatus {
+                        volume_mounts: vec![mount],
+                        ..status("c", "m.io/c:1", &format!("docker-pullable://m.io/c@{DIGEST}"))
+                    },
+                    status("d", DIGEST, ""),
+                    status("gone", "r.io/g:1", &format!("docker://{DIGEST}")),
+                ],
+                init_container_statuses: vec![status("i", "", &format!("r.io/i@{DIGEST}"))],
+                ephemeral_container_statuses: vec![status("e", "r.io/e:1", "")],
+            }),
+        };
+        let json = r#"{"metadata": {"generateName": "web-", "namespace": "shop", "ownerReferences": [{"kind": "ConfigMap", "name": "c", "apiVersion": "v1"},
+              {"kind": "ReplicaSet", "name": "web", "apiVersion": "apps/v1", "controller": true}, {"kind": "Other", "name": "o", "apiVersion": "x.io/v1", "controller": false}]},
+            "spec": {"volumes": [{"name": "v", "image": {"reference": "r.io/v:1"}}, {"name": "w", "emptyDir": {}}, {"name": "n"}],
+              "containers": [{"name": "c", "image": " r.io/c:1 "}, {"name": "d", "image": "d"}],
+              "initContainers": [{"name": "i", "image": "r.io/i:1"}], "ephemeralContainers": [{"name": "e", "image": "r.io/e:1"}]},
+            "status": {"phase": "Succeeded", "containerStatuses": [
+                {"name": "c", "image": "m.io/c:1", "imageID": "docker-pullable://m.io/c@DIGEST", "volumeMounts": [{"name": "v", "volumeStatus": {"image": {"imageRef": "r.io/v@DIGEST"}}}]},
+                {"name": "d", "image": "DIGEST", "imageID": ""}, {"name": "gone", "image": "r.io/g:1", "imageID": "docker://DIGEST"}],
+              "initContainerStatuses": [{"name": "i", "image": "", "imageID": "r.io/i@DIGEST"}],
+              "ephemeralContainerStatuses": [{"name": "e", "image": "r.io/e:1", "imageID": ""}]}}"#;
+        let (object, faults) = both("pods", &pod, &json.replace("DIGEST", DIGEST));
+        assert_eq!(faults, Vec::<String>::new());
+        assert_eq!((object.identity.name.as_deref(), object.finished, object.role), (Some("web-"), true, Role::Pod));
+        let owner = object.owner.as_ref().unwrap();
+        assert_eq!((owner.kind.as_deref(), owner.name.as_deref(), &*owner.group), (Some("ReplicaSet"), Some("web"), "apps"));
+        assert!(shown(&object).contains(&"v ImageVolume r.io/v:1 e3b0 -".to_owned()), "{:?}", shown(&object));
+        assert!(shown(&object).contains(&"gone Container r.io/g:1 - e3b0".to_owned()), "{:?}", shown(&object));
+    }
+
+    #[test]
+    fn a_replica_set_without_pods_is_idle_in_both_forms() {
+        for (wanted, there, role) in [
+            (Some(0), Some(3), Role::Idle),
+            (Some(3), Some(0), Role::Idle),
+            (Some(3), Some(3), Role::Template),
+            (None, None, Role::Template),
+        ] {
+            let containers = template(vec![container("app", "r.io/app:1")]);
+            let message = Replicated {
+                metadata: None,
+                spec: Some(ReplicatedSpec { replicas: wanted, template: containers }),
+                status: Some(ReplicaSetStatus { replicas: there }),
+            };
+            let number = |number: Option<i32>| number.map_or("null".to_owned(), |number| number.to_string());
+            let json = format!(
+                r#"{{"spec":{{"replicas":{},"template":{{"spec":{{"containers":[{{"name":"app","image":"r.io/app:1"}}]}}}}}},"status":{{"replicas":{}}}}}"#,
+                number(wanted),
+                number(there)
+            );
+            assert_eq!(both("replicasets", &message, &json).0.role, role, "{json}");
+            assert_eq!(both("statefulsets", &message, &json).0.role, Role::Template, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_hides_an_image_is_a_fault_in_both_forms() {
+        let metadata = || Some(ObjectMeta { name: some("p"), ..ObjectMeta::default() });
+        let volume = |reference: Option<&str>| Volume {
+            name: some("v"),
+            source: Some(VolumeSource { image: Some(ImageVolumeSource { reference: reference.map(str::to_owned) }) }),
+        };
+        let of = |containers: Vec<Container>| PodSpec { containers, ..PodSpec::default() };
+        let with_volume = |reference| Some(PodSpec { volumes: vec![volume(reference)], ..of(vec![container("c", "c")]) });
+        for (spec, json, expected) in [
+            (None, "null", "Pod p has no containers"),
+            (Some(of(vec![])), r#"{"containers":[]}"#, "Pod p has no containers"),
+            (Some(of(vec![container("c", "")])), r#"{"containers":[{"name":"c","image":""}]}"#, "Pod p, container c has no image"),
+            (Some(of(vec![Container::default()])), r#"{"containers":[{}]}"#, "Pod p, container without a name has no image"),
+            (
+                Some(of(vec![container("c", "${I}")])),
+                r#"{"containers":[{"name":"c","image":"${I}"}]}"#,
+                "Pod p, container c: \"${I}\" is not",
+            ),
+            (
+                with_volume(None),
+                r#"{"containers":[{"name":"c","image":"c"}],"volumes":[{"name":"v","image":{}}]}"#,
+                "Pod p, volume v has no",
+            ),
+            (
+                with_volume(Some("?")),
+                r#"{"containers":[{"name":"c","image":"c"}],"volumes":[{"name":"v","image":{"reference":"?"}}]}"#,
+                "Pod p, volume v: \"?\" is not",
+            ),
+        ] {
+            let json = format!(r#"{{"metadata":{{"name":"p"}},"spec":{json}}}"#);
+            let (_, faults) = both("pods", &Pod { metadata: metadata(), spec, status: None }, &json);
+            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.starts_with(expected)), "{json} {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_revision_whose_data_cannot_be_read_is_a_fault() {
+        for (data, expected) in [(&b"{"[..], "its data is not JSON"), (b"\xff", "its data "), (b"k8s\0", "its data is not JSON")] {
+            let metadata = Some(ObjectMeta { name: some("db-1"), ..ObjectMeta::default() });
+            let message = ControllerRevision { metadata, data: Some(RawExtension { raw: Some(data.to_vec()) }) };
+            let faults = object(&kind("controllerrevisions"), &Item::Protobuf(&message.encode_to_vec())).unwrap().faults;
+            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.cause.contains(expected)), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        for bytes in [&[0x0a, 5, 1][..], &[0x0a, 3, 0x0a, 1, 0xff]] {
+            assert!(object(&kind("pods"), &Item::Protobuf(bytes)).is_err());
+        }
+        assert!(object(&kind("pods"), &Item::Json("{")).is_err());
     }
 }

@@ -15,13 +15,12 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use super::kinds::Resource;
-use super::list::{List, Listed, Query};
+use super::list::{self, Listed, Query};
 use super::page::Item;
 use super::request::{Failure, Form, Requests};
-use super::{Answer, Asked, of_the_server};
+use super::{Answer, Asked, Gathered, of_the_server};
 use crate::document::{Fault, line_of};
 use crate::object::{Found, Identity, Object, Role};
-use crate::uses::Gathering;
 
 /// The kind that the owner of such an image is said to have. Helm has no word of its own that no custom resource has taken (Flux's
 /// HelmRelease, Crossplane's Release).
@@ -41,25 +40,18 @@ pub(crate) fn secrets() -> Resource {
     Resource { kind: "Secret".into(), plural: "secrets".into(), group: "".into() }
 }
 
-/// What the releases come to.
-#[derive(Debug, Default)]
-struct Gathered {
-    gathering: Gathering,
-    problems: Vec<String>,
-}
-
 /// Reads the releases of all namespaces, or of those that are asked for.
 pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
     let all = [None];
     let some: Vec<Option<&str>> = asked.namespaces.iter().map(|namespace| Some(namespace.as_str())).collect();
     let mut answer = Answer::default();
     for namespace in if some.is_empty() { &all[..] } else { &some } {
-        answer.absorb(list(requests, asked, *namespace).await);
+        answer.absorb(releases(requests, asked, *namespace).await);
     }
     answer
 }
 
-async fn list(requests: &Requests, asked: &Asked, namespace: Option<&str>) -> Answer {
+async fn releases(requests: &Requests, asked: &Asked, namespace: Option<&str>) -> Answer {
     let query = Query {
         path: secrets().path("v1", namespace),
         label_selector: asked.selector.clone(),
@@ -74,10 +66,7 @@ async fn list(requests: &Requests, asked: &Asked, namespace: Option<&str>) -> An
         gathered.problems.extend(problems);
         Ok(())
     };
-    let listed = match List::begin(requests, query).await {
-        Ok(list) => list.take_all(take).await,
-        Err(failure) => Err(failure),
-    };
+    let listed = list::read(requests, &query, take).await;
     let mut answer = Answer::default();
     match listed {
         Ok(Listed { gathered: Gathered { gathering, problems }, resource_version }) => {
@@ -113,6 +102,7 @@ fn revision(secret: &str, largest: u64) -> (Option<Object>, Vec<String>) {
     let mut mentions = Vec::new();
     let mut problems = Vec::new();
     for manifest in std::iter::once(manifest).chain(hooks.into_iter().map(|hook| hook.manifest)) {
+        // Of what a custom resource has in an image's place nothing is said: if it is still there, the cluster has it too.
         let Found { objects, faults, .. } = Found::in_text(&manifest);
         mentions.extend(objects.into_iter().flat_map(|object| object.mentions));
         problems.extend(faults.into_iter().map(|Fault { at, cause }| {

@@ -8,16 +8,15 @@
 //! "Protobuf"), so they hold for every version of a cluster. All messages are written in proto2.
 
 use prost::Message;
-use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 
-/// `runtime.Unknown`: what stands in each answer after [`MAGIC`].
+/// `runtime.Unknown`: what stands in each answer after [`MAGIC`]. That of a page is not read so, see [`super::page`].
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Unknown {
     #[prost(message, optional, tag = "1")]
     pub(super) type_meta: Option<TypeMeta>,
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub(super) raw: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 /// The four bytes with which each answer in protobuf begins.
@@ -35,16 +34,6 @@ pub(super) struct ListMeta {
     pub(super) resource_version: Option<String>,
     #[prost(string, optional, tag = "3")]
     pub(super) r#continue: Option<String>,
-}
-
-/// Any list: all have these two under the same numbers. Each item is left as it came, to be decoded when its turn comes: a page of decoded
-/// pods takes several times the memory.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct List {
-    #[prost(message, optional, tag = "1")]
-    pub(super) metadata: Option<ListMeta>,
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub(super) items: Vec<Bytes>,
 }
 
 /// `meta/v1.Status`: what the server says of a request that it refuses.
@@ -283,8 +272,8 @@ pub(super) struct ControllerRevision {
 /// `runtime.RawExtension`: an object within an object, in JSON.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RawExtension {
-    #[prost(bytes = "bytes", optional, tag = "1")]
-    pub(super) raw: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 /// Read from JSON too, because what else is read from JSON looks for pod templates, and a node holds none.

@@ -11,11 +11,12 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::Utc;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{Request, Response, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use kube::core::discovery::v2::ACCEPT_AGGREGATED_DISCOVERY_V2;
+use prost::bytes::Bytes;
 
 use super::message::Status;
 use super::page;
@@ -93,29 +94,107 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What came of a try, if not what was asked for.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    outcome: Outcome,
+    failure: Failure,
+}
+
+impl Tried {
+    /// What would come of any other try too.
+    pub(crate) fn lasting(cause: impl Into<String>) -> Self {
+        Failure::other(cause).into()
+    }
+
+    /// The answer ended too early.
+    pub(crate) fn cut(cause: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Lost, failure: Failure::other(cause) }
+    }
+}
+
+impl From<Failure> for Tried {
+    fn from(failure: Failure) -> Self {
+        Self { outcome: Outcome::Lasting, failure }
+    }
+}
+
+/// The body of an answer as it comes in.
+pub(crate) struct Chunks<'a> {
+    requests: &'a Requests,
+    body: Body,
+    /// How many bytes may still come.
+    left: usize,
+}
+
+impl Chunks<'_> {
+    /// What comes next; none at the end.
+    ///
+    /// # Errors
+    /// An answer that breaks off, or is too large.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Tried> {
+        loop {
+            let frame = match tokio::time::timeout(self.requests.patience.silence, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Tried::cut(format!("the answer broke off: {}", cause(&error)))),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(self.requests.silence()),
+            };
+            // Anything else than data are trailers.
+            let Ok(data) = frame.into_data() else { continue };
+            self.left = self.left.checked_sub(data.len()).ok_or_else(|| {
+                let limit = self.requests.largest >> 20;
+                Tried::lasting(format!("the answer is larger than {limit} MiB; is this the address of a Kubernetes API server?"))
+            })?;
+            return Ok(Some(data));
+        }
+    }
+}
+
 /// Makes the requests to one cluster.
 pub(crate) struct Requests {
     client: kube::Client,
     patience: Patience,
     /// Whether the server ever answered.
     reached: Cell<bool>,
+    /// The largest body that is taken.
+    largest: usize,
 }
 
 impl Requests {
     pub(crate) fn new(client: kube::Client, patience: Patience) -> Self {
-        Self { client, patience, reached: Cell::new(false) }
+        Self { client, patience, reached: Cell::new(false), largest: LARGEST_BODY }
     }
 
-    /// The body of the answer to a GET of a path, with its query.
+    /// All of the answer to a GET of a path, with its query.
     ///
     /// # Errors
-    /// Any other answer than 200, and none, when it was asked for often enough.
+    /// As of [`Self::read`].
     pub(crate) async fn get(&self, path: &str, form: Form) -> Result<Vec<u8>, Failure> {
+        let all = async |mut chunks: Chunks<'_>| {
+            let mut body = Vec::new();
+            while let Some(chunk) = chunks.next().await? {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body)
+        };
+        self.read(path, form, all).await
+    }
+
+    /// What `read` makes of the answer to a GET of a path, with its query. Each try is read from its beginning.
+    ///
+    /// # Errors
+    /// Any other answer than 200, and none, when it was asked for often enough; what `read` says.
+    pub(crate) async fn read<T>(&self, path: &str, form: Form, read: impl AsyncFn(Chunks<'_>) -> Result<T, Tried>) -> Result<T, Failure> {
         let mut made = 0;
         loop {
             made += 1;
-            let (outcome, mut failure) = match self.try_once(path, form).await {
-                Ok(body) => return Ok(body),
+            let tried = match self.open(path, form).await {
+                Ok(chunks) => read(chunks).await,
+                Err(tried) => Err(tried),
+            };
+            let Tried { outcome, mut failure } = match tried {
+                Ok(read) => return Ok(read),
                 Err(tried) => tried,
             };
             match retry::wait(self.patience, made, outcome, retry::jitter()) {
@@ -133,13 +212,12 @@ impl Requests {
         }
     }
 
-    async fn try_once(&self, path: &str, form: Form) -> Result<Vec<u8>, (Outcome, Failure)> {
-        let lasting = |cause: String| (Outcome::Lasting, Failure::other(cause));
+    async fn open(&self, path: &str, form: Form) -> Result<Chunks<'_>, Tried> {
         let request = Request::get(path)
             .header(ACCEPT, form.accept())
             .header(USER_AGENT, concat!("k8s-images/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
-            .map_err(|error| lasting(format!("{path}: {error}")))?;
+            .map_err(|error| Tried::lasting(format!("{path}: {error}")))?;
         let response = match tokio::time::timeout(self.patience.silence, self.client.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.no_answer(&error)),
@@ -147,58 +225,33 @@ impl Requests {
         };
         self.reached.set(true);
         let status = response.status();
+        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if let Some(of) = content_type.filter(|of| status == StatusCode::OK && of.starts_with("text/")) {
             let cause = format!("{status}, of the type {}", of.split(';').next().unwrap_or(of));
-            return Err((Outcome::Lasting, Failure { kind: FailureKind::Stranger, cause }));
+            return Err(Failure { kind: FailureKind::Stranger, cause }.into());
         }
+        let mut chunks = Chunks { requests: self, body: response.into_body(), left: self.largest };
         if status == StatusCode::OK {
-            return match self.body(response, LARGEST_BODY).await {
-                Ok((body, true)) => Ok(body),
-                Ok((_, false)) => Err(lasting(format!(
-                    "the answer is larger than {} MiB; is this the address of a Kubernetes API server?",
-                    LARGEST_BODY >> 20
-                ))),
-                Err(trouble) => Err(trouble),
-            };
+            return Ok(chunks);
         }
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
         // What the error says is good to know, and its status is known without.
-        let body = self.body(response, LARGEST_ERROR).await.map(|(body, _)| body).unwrap_or_default();
-        Err((Outcome::Answer { status: status.as_u16(), retry_after }, refused(status, &body)))
-    }
-
-    /// The body of an answer, and whether that is all of it: what is beyond the limit is left.
-    async fn body(&self, response: Response<Body>, limit: usize) -> Result<(Vec<u8>, bool), (Outcome, Failure)> {
-        // Of a compressed body the length is not known; of any other it saves growing.
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
-        let mut body = Vec::with_capacity(length.unwrap_or(0).min(limit));
-        let mut frames = response.into_body();
-        loop {
-            let frame = match tokio::time::timeout(self.patience.silence, frames.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => {
-                    let cause = format!("the answer broke off: {}", cause(&error));
-                    return Err((Outcome::Lost, Failure::other(cause)));
-                }
-                Ok(None) => return Ok((body, true)),
-                Err(_) => return Err(self.silence()),
-            };
-            let Some(data) = frame.data_ref() else { continue };
-            if body.len() + data.len() > limit {
-                return Ok((body, false));
-            }
-            body.extend_from_slice(data);
+        let mut body = Vec::new();
+        while body.len() < LARGEST_ERROR
+            && let Ok(Some(chunk)) = chunks.next().await
+        {
+            body.extend_from_slice(&chunk);
         }
+        Err(Tried { outcome: Outcome::Answer { status: status.as_u16(), retry_after }, failure: refused(status, &body) })
     }
 
-    fn silence(&self) -> (Outcome, Failure) {
+    fn silence(&self) -> Tried {
         let cause = format!("nothing came for {}", seconds(self.patience.silence));
-        (Outcome::Silent, Failure { kind: self.kind_of_no_answer(), cause })
+        Tried { outcome: Outcome::Silent, failure: Failure { kind: self.kind_of_no_answer(), cause } }
     }
 
-    fn no_answer(&self, error: &kube::Error) -> (Outcome, Failure) {
+    fn no_answer(&self, error: &kube::Error) -> Tried {
         let is_connect = |error: &(dyn Error + 'static)| {
             error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(hyper_util::client::legacy::Error::is_connect)
         };
@@ -210,7 +263,7 @@ impl Requests {
             Outcome::Lost
         };
         let kind = if outcome == Outcome::Lost { self.kind_of_no_answer() } else { FailureKind::Unreachable };
-        (outcome, Failure { kind, cause: cause(error) })
+        Tried { outcome, failure: Failure { kind, cause: cause(error) } }
     }
 
     /// A server that never answered does not answer anything else either.
@@ -282,29 +335,65 @@ pub(crate) fn cause(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{PATIENCE, Reply, Server, client, nowhere, refusal, reply};
     use super::*;
 
-    #[test]
-    fn what_a_refusal_means() {
-        let status = |reason: &str| format!(r#"{{"kind": "Status", "reason": "{reason}", "message": "so it is"}}"#);
-        for (code, body, kind, cause) in [
-            (401, status("Unauthorized"), FailureKind::Unauthorized, "401 Unauthorized: so it is"),
-            (403, status("Forbidden"), FailureKind::Forbidden, "403 Forbidden: so it is"),
-            (403, "<html>no</html>".to_owned(), FailureKind::Forbidden, "403 Forbidden"),
-            (404, "404 page not found\n".to_owned(), FailureKind::NotFound, "404 Not Found: 404 page not found"),
-            (410, status("Expired"), FailureKind::Gone, "410 Expired: so it is"),
-            (400, status("BadRequest"), FailureKind::Other, "400 BadRequest: so it is"),
+    async fn get(server: &Server) -> Result<String, Failure> {
+        server.requests().get("/x", Form::Json).await.map(|body| String::from_utf8(body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_told_in_the_words_of_the_server() {
+        for (reply, kind, expected) in [
+            (refusal(403, "Forbidden", "no"), FailureKind::Forbidden, "403 Forbidden: no"),
+            (refusal(410, "Expired", "old"), FailureKind::Gone, "410 Expired: old"),
+            (refusal(422, "", " "), FailureKind::Other, "422 Unprocessable Entity"),
+            (reply(404, "404 page not found\nor so"), FailureKind::NotFound, "404 Not Found: 404 page not found"),
+            (reply(401, "<html>\n"), FailureKind::Unauthorized, "401 Unauthorized"),
+            (refusal(400, "BadRequest", "no selector"), FailureKind::Other, "400 BadRequest: no selector"),
+            // Whoever says this is no API server.
+            (reply(302, "").header("Location", "https://login/?secret"), FailureKind::Stranger, "302 Found"),
+            (reply(400, "speak TLS\n"), FailureKind::Stranger, "400 Bad Request: speak TLS"),
             (
-                400,
-                "Client sent an HTTP request to an HTTPS server.\n".to_owned(),
+                reply(200, "<html>").header("Content-Type", "text/html; charset=utf-8"),
                 FailureKind::Stranger,
-                "400 Bad Request: Client sent an HTTP request to an HTTPS server.",
+                "200 OK, of the type text/html",
             ),
-            (302, String::new(), FailureKind::Stranger, "302 Found"),
-            (500, String::new(), FailureKind::Other, "500 Internal Server Error"),
+            (reply(500, "\u{e9}".repeat(300)), FailureKind::Other, &format!("500 Internal Server Error: {}", "\u{e9}".repeat(200))),
         ] {
-            let failure = refused(StatusCode::from_u16(code).unwrap(), body.as_bytes());
-            assert_eq!((failure.kind, failure.cause.as_str()), (kind, cause), "{code} {body}");
+            let server = Server::start(move |_, _| reply.clone());
+            assert_eq!(get(&server).await, Err(Failure { kind, cause: expected.to_owned() }));
+            assert_eq!(server.seen(), ["/x application/json"]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_no_reason_to_give_up() {
+        let server = Server::start(|_, times| if times < 2 { reply(200, "abc").cut(times + 1) } else { reply(200, "abc") });
+        assert_eq!((get(&server).await, server.seen().len()), (Ok("abc".to_owned()), 3));
+        let silent = Server::start(|_, times| if times == 0 { Reply::silence() } else { reply(200, "abc") });
+        let patience = Patience { silence: Duration::from_millis(100), ..PATIENCE };
+        assert_eq!(Requests::new(silent.client(), patience).get("/x", Form::Json).await, Ok(b"abc".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_ends() {
+        let server = Server::start(|_, _| reply(200, vec![b' '; (1 << 20) + 1]));
+        let requests = Requests { largest: 1 << 20, ..server.requests() };
+        let failure = requests.get("/x", Form::Json).await.unwrap_err();
+        assert_eq!(failure.cause, "the answer is larger than 1 MiB; is this the address of a Kubernetes API server?");
+        assert_eq!(server.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_never_answered_is_not_there() {
+        let kind = |failure: Failure| (failure.kind, failure.is_of_the_server());
+        let requests = Requests::new(client(&nowhere()), PATIENCE);
+        assert_eq!(requests.get("/x", Form::Json).await.map_err(kind), Err((FailureKind::Unreachable, true)));
+        assert!(!requests.reached.get());
+        let server = Server::start(|_, times| reply(200, "abc").cut(times.min(1)));
+        let requests = server.requests();
+        assert_eq!(requests.get("/x", Form::Json).await, Ok(b"abc".to_vec()));
+        assert_eq!(requests.get("/x", Form::Json).await.map_err(kind), Err((FailureKind::Other, false)));
     }
 }

@@ -85,7 +85,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Unset(name) => write!(
                 formatter,
-                "the variable {name} is not set, and Compose would leave its place empty: set it in the environment or in .env, or pipe what Compose makes of the file (docker compose config | k8s-images --from compose -)"
+                "the variable {name} is not set, and Compose would leave its place empty: set it in the environment or in .env, or pipe what Compose makes of the file (docker compose --profile '*' config | k8s-images --from compose -)"
             ),
             Self::Required { name, message } if message.is_empty() => write!(formatter, "the variable {name} must be set"),
             Self::Required { name, message } => write!(formatter, "the variable {name} must be set: {message}"),

@@ -3,7 +3,7 @@
 //! Owns what is an object, what is a list of them and what is neither; which object one is, and whose. Which images it names is
 //! [`super::mentions`]'s. What is cut off, or was never built, is a fault, because it could hide an image. Pure.
 
-use super::{Identity, Mentions, Object, Role, controlling, group};
+use super::{Doubt, Identity, Mentions, Object, Role, controlling, group};
 use crate::document::{self, Fault};
 use crate::tree::{Map, Node, Text};
 
@@ -18,6 +18,8 @@ pub(crate) struct Found {
     pub(crate) strangers: usize,
     /// What is wrong.
     pub(crate) faults: Vec<Fault>,
+    /// What may be.
+    pub(crate) doubts: Vec<Doubt>,
 }
 
 impl Found {
@@ -70,8 +72,9 @@ impl Found {
 
     /// Takes what was found in an object.
     pub(crate) fn add_mentions(&mut self, owner: Option<Identity>, identity: Identity, role: Role, mentions: Mentions) {
-        let Mentions { found, faults, finished, .. } = mentions;
+        let Mentions { found, faults, doubts, finished, .. } = mentions;
         self.faults.extend(faults);
+        self.doubts.extend(doubts);
         let finished = role == Role::Pod && finished;
         self.objects.push(Object { owner, identity, role, finished, mentions: found });
     }
@@ -111,8 +114,9 @@ impl Found {
     fn add_beside_items(&mut self, list: &Map, identity: &Identity) {
         let mut mentions = Mentions::of(identity);
         list.pairs().filter(|(key, _)| *key != "items").for_each(|(_, value)| mentions.descend(value));
-        let Mentions { found, faults, .. } = mentions;
+        let Mentions { found, faults, doubts, .. } = mentions;
         self.faults.extend(faults);
+        self.doubts.extend(doubts);
         if !found.is_empty() {
             let (identity, owner) = (identity.clone(), owner(list, identity));
             self.objects.push(Object { identity, owner, role: Role::Template, finished: false, mentions: found });

@@ -4,7 +4,8 @@
 //! [`super::status`]'s. Pure.
 //!
 //! Rules: Kubernetes API reference, PodSpec (`containers`, `initContainers`, `ephemeralContainers`, `volumes[].image`). A custom
-//! resource holds a pod template anywhere, so these lists are looked for everywhere in an object.
+//! resource holds a pod template anywhere, so these lists are looked for everywhere in an object; and it names images elsewhere too,
+//! under keys of which [`crate::image_key`] knows.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use common::reference::{ImageId, Reference};
 
 use super::{Identity, Mention};
 use crate::document::Fault;
+use crate::image_key;
 use crate::tree::{Map, Node, Text};
 
 /// Where a kind of Kubernetes itself holds the spec of its pods.
@@ -29,6 +31,9 @@ fn path_of_pod_spec(kind: &str) -> &'static [&'static str] {
 const CONTAINERS: [(&str, Field); 3] =
     [("containers", Field::Container), ("initContainers", Field::InitContainer), ("ephemeralContainers", Field::EphemeralContainer)];
 
+/// The keys under which people and selectors name things as they like: what is called an image there is none.
+const LABELS: [&str; 6] = ["annotations", "labels", "matchLabels", "metadata", "nodeSelector", "selector"];
+
 /// What was written for an image, and where, if it stood in a text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written<'a> {
@@ -42,14 +47,47 @@ impl<'a> From<&'a Text> for Written<'a> {
     }
 }
 
+/// What a custom resource has in the place of an image, and is none: a parameter that its controller fills in, a pattern, or what has
+/// nothing to do with containers. Which image comes of it, only pods tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// What it is, and where.
+    pub(crate) fault: Fault,
+    /// Whether it is in a list of containers, where an image is more than likely, and its controller knows no parameters.
+    pub(crate) in_container: bool,
+}
+
+/// Where a mapping stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// In a list of containers.
+    InContainers,
+    /// In a list of volumes.
+    InVolumes,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+impl Stands {
+    /// Whether what its `image` is was found already, as that of a container or of a volume.
+    fn is_taken(self, image: &Node) -> bool {
+        matches!((self, image), (Self::InContainers, Node::Text(_)) | (Self::InVolumes, Node::Map(_)))
+    }
+}
+
 /// Gathers the images of one object.
 #[derive(Debug)]
 pub(crate) struct Mentions {
     who: String,
     /// Whether a container without an image is a fault.
     strict: bool,
+    /// Whether it is a custom resource, which may name images anywhere, and what is none.
+    custom: bool,
+    /// Whether its images may be parameters.
+    has_parameters: bool,
     pub(super) found: Vec<Mention>,
     pub(super) faults: Vec<Fault>,
+    pub(super) doubts: Vec<Doubt>,
     /// Whether it is a pod that has ended.
     pub(super) finished: bool,
 }
@@ -57,18 +95,28 @@ pub(crate) struct Mentions {
 impl Mentions {
     /// Of an object in which none was found yet.
     pub(crate) fn of(identity: &Identity) -> Self {
-        Self { who: identity.who(), strict: identity.is_workload(), found: Vec::new(), faults: Vec::new(), finished: false }
+        Self {
+            who: identity.who(),
+            strict: identity.is_workload(),
+            custom: identity.is_custom(),
+            has_parameters: identity.has_parameters(),
+            found: Vec::new(),
+            faults: Vec::new(),
+            doubts: Vec::new(),
+            finished: false,
+        }
     }
 
     /// Takes an object of a kind, as it was written.
     pub(super) fn add_object(&mut self, object: &Map, kind: &str) {
-        self.search(object);
+        self.search(object, None, Stands::Elsewhere);
         if self.strict {
             self.check_pod_spec(object, kind);
         }
     }
 
-    fn search(&mut self, map: &Map) {
+    /// Finds the images in a mapping, at any depth. `above` is the mapping in which it stands.
+    fn search(&mut self, map: &Map, above: Option<&Map>, stands: Stands) {
         for (key, field) in CONTAINERS {
             for container in map.maps(key) {
                 self.add_image(container, "image", container.string("name"), field);
@@ -79,16 +127,66 @@ impl Mentions {
                 self.add_image(image, "reference", volume.string("name"), Field::ImageVolume);
             }
         }
-        for value in map.values() {
-            self.descend(value);
+        for (key, value) in map.pairs() {
+            if self.custom && LABELS.contains(&key) {
+                continue;
+            }
+            if self.custom && image_key::is_image(key) && !(key == "image" && stands.is_taken(value)) {
+                // What only holds a container or a disk has no name, but stands in what has.
+                let name = map.string("name").or_else(|| above?.string("name"));
+                self.add_elsewhere(name, key, value);
+            }
+            let stand = match key {
+                "volumes" => Stands::InVolumes,
+                key if CONTAINERS.iter().any(|(list, _)| *list == key) => Stands::InContainers,
+                _ => Stands::Elsewhere,
+            };
+            self.descend_to(value, Some(map), stand);
         }
     }
 
     /// Finds the images in a part of the object, at any depth.
     pub(crate) fn descend(&mut self, node: &Node) {
+        self.descend_to(node, None, Stands::Elsewhere);
+    }
+
+    fn descend_to(&mut self, node: &Node, above: Option<&Map>, stand: Stands) {
         match node {
-            Node::Map(map) => self.search(map),
-            Node::List(items) => items.iter().for_each(|item| self.descend(item)),
+            Node::Map(map) => self.search(map, above, Stands::Elsewhere),
+            Node::List(items) => items.iter().for_each(|item| match item {
+                Node::Map(map) => self.search(map, above, stand),
+                other => self.descend_to(other, above, Stands::Elsewhere),
+            }),
+            _ => {}
+        }
+    }
+
+    /// Takes what a custom resource has under a key that names an image, outside of the lists of a pod's spec.
+    fn add_elsewhere(&mut self, container: Option<String>, key: &str, value: &Node) {
+        let (text, field) = match value {
+            Node::Text(text) => (text, Field::Container),
+            Node::Map(source) => match source.text("reference") {
+                Some(text) => (text, Field::ImageVolume),
+                None => return,
+            },
+            _ => return,
+        };
+        let written = text.text.trim();
+        if written.is_empty() {
+            return;
+        }
+        let looks_like_one = !image_key::is_named_otherwise(key) || written.contains(['/', ':', '@']);
+        match parse_image(written) {
+            Ok(reference) if looks_like_one => {
+                let (image, reference) = (written.to_owned(), Arc::new(reference));
+                self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
+            }
+            // A longer word than `image` may say much else. A parameter is worth a word under any.
+            Err(cause) if !image_key::is_named_otherwise(key) || written.contains(['$', '{']) => {
+                let place = container.map_or_else(String::new, |name| format!(" of {name}"));
+                let fault = Fault { at: Some(text.start), cause: format!("{}, {key}{place}: {cause}", self.who) };
+                self.doubts.push(Doubt { fault, in_container: false });
+            }
             _ => {}
         }
     }
@@ -162,6 +260,10 @@ impl Mentions {
             Err(cause) => {
                 let place = place_of(container.as_deref(), field);
                 self.fault_at(image.at, format!("{place}: {cause}"));
+                if self.custom {
+                    let in_container = !self.has_parameters;
+                    self.doubts.extend(self.faults.pop().map(|fault| Doubt { fault, in_container }));
+                }
             }
         }
     }
@@ -195,6 +297,7 @@ pub(crate) fn parse_image(text: &str) -> Result<Reference, String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::object::Found;
     use crate::object::found::tests::{faults, mentions};
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -299,5 +402,126 @@ mod tests {
     fn custom_resources_may_leave_out_what_their_controller_fills_in() {
         let text = "apiVersion: monitoring.coreos.com/v1\nkind: Prometheus\nmetadata: {name: p}\nspec:\n  containers: [{name: prometheus, args: [x]}, {name: side, image: s:1}, {name: m, image: {repository: r}}]\n";
         assert_eq!(mentions(text), ["Prometheus p side container s:1 - -"]);
+    }
+
+    #[test]
+    fn custom_resources_name_images_elsewhere_too() {
+        for (spec, expected) in [
+            ("{steps: [{name: build, image: 'b:1'}], sidecars: [{image: 'registry.io/s:1'}]}", &["- registry.io/s:1", "build b:1"][..]),
+            ("{templates: [{name: t, script: {image: 'python:3', source: x}}]}", &["t python:3"]),
+            ("{volumes: [{name: disk, containerDisk: {image: 'quay.io/d:1'}}]}", &["disk quay.io/d:1"]),
+            ("{image: 'a:1', initImage: 'reg.io/i:1', imageName: 'ghcr.io/p:17'}", &["- a:1", "- ghcr.io/p:17", "- reg.io/i:1"]),
+            // These say something else, or are no references.
+            ("{osImage: ubuntu-22, baseImage: 'Ubuntu 22.04 LTS', useImage: true, images: [a], imageID: 'a:1'}", &[]),
+            ("{image: {repository: r.io/a, tag: 1}}", &[]),
+            ("{image: {reference: 'r.io/v:1'}}", &["- r.io/v:1"]),
+            // What is in the lists of a pod's spec counts once, and as what it is there.
+            ("{initContainers: [{name: i, image: 'i:1'}], volumes: [{name: v, image: {reference: 'v:1'}}]}", &["i i:1", "v v:1"]),
+            ("{containers: [{name: c, image: 'c:1', debugImage: 'r.io/d:1'}]}", &["c c:1", "c r.io/d:1"]),
+        ] {
+            let text = format!("apiVersion: x.io/v1\nkind: Fleet\nmetadata: {{name: f}}\nspec: {spec}\n");
+            let mut found: Vec<String> = mentions(&text)
+                .iter()
+                .map(|line| {
+                    let words: Vec<&str> = line.split(' ').collect();
+                    assert_eq!(
+                        words[3],
+                        if words[4].starts_with("v:") || words[4].contains("/v:") {
+                            "imageVolume"
+                        } else if words[2] == "i" {
+                            "initContainer"
+                        } else {
+                            "container"
+                        },
+                        "{line}"
+                    );
+                    format!("{} {}", words[2], words[4])
+                })
+                .collect();
+            found.sort();
+            assert_eq!(found, expected, "{spec}");
+            let own = text.replace("x.io/v1", "v1");
+            assert!(spec.contains("ontainers") || mentions(&own).is_empty(), "{own}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_in_a_custom_resource_is_a_doubt() {
+        let of = |spec: &str| Found::in_text(&format!("apiVersion: x.io/v1\nkind: Fleet\nmetadata: {{name: f}}\nspec: {spec}\n"));
+        for (spec, in_container, expected) in [
+            ("{containers: [{name: c, image: '!*:latest'}]}", true, "Fleet f, container c: "),
+            ("{steps: [{name: s, image: $(params.image)}]}", false, "Fleet f, image of s: "),
+            ("{image: Ubuntu 22.04 LTS}", false, "Fleet f, image: "),
+            ("{initImage: '{{ image }}'}", false, "Fleet f, initImage: "),
+        ] {
+            let found = of(spec);
+            assert_eq!((found.faults, found.objects.iter().map(|object| object.mentions.len()).sum::<usize>()), (vec![], 0), "{spec}");
+            assert!(
+                matches!(found.doubts.as_slice(), [doubt] if doubt.in_container == in_container && doubt.fault.cause.starts_with(expected)),
+                "{spec}: {:?}",
+                found.doubts
+            );
+        }
+        assert_eq!(of("{osImage: Ubuntu 22.04 LTS, image: ''}").doubts, []);
+    }
+
+    #[test]
+    fn the_places_of_well_known_custom_resources() {
+        for (version, kind, spec, expected) in [
+            (
+                "argoproj.io/v1alpha1",
+                "WorkflowTemplate",
+                "{templates: [{name: a, container: {image: a:1}}, {name: b, script: {image: b:1, source: x}, sidecars: [{name: s, image: s:1}]},
+                {name: c, containerSet: {containers: [{name: d, image: d:1}]}, initContainers: [{name: i, image: i:1}]}]}",
+                &["a a:1", "b b:1", "d d:1", "i i:1", "s s:1"][..],
+            ),
+            (
+                "tekton.dev/v1",
+                "Task",
+                "{stepTemplate: {image: t:1}, steps: [{name: build, image: b:1}, {image: c:1}], sidecars: [{name: s, image: s:1}]}",
+                &["- c:1", "- t:1", "build b:1", "s s:1"],
+            ),
+            (
+                "kubevirt.io/v1",
+                "VirtualMachine",
+                "{template: {spec: {volumes: [{name: root, containerDisk: {image: 'r.io/disk:1'}}, {name: boot, cloudInitNoCloud: {}},
+                {name: own, image: 'r.io/own:1'}], domain: {firmware: {kernelBoot: {container: {image: 'r.io/kernel:1'}}}}}}}",
+                &["- r.io/kernel:1", "own r.io/own:1", "root r.io/disk:1"],
+            ),
+            ("monitoring.coreos.com/v1", "Prometheus", "{image: 'r.io/prometheus:3', containers: [{name: p}]}", &["- r.io/prometheus:3"]),
+            ("kafka.strimzi.io/v1", "Kafka", "{kafka: {image: 'r.io/kafka:4'}}", &["- r.io/kafka:4"]),
+            ("postgresql.cnpg.io/v1", "Cluster", "{imageName: 'r.io/postgres:17'}", &["- r.io/postgres:17"]),
+            ("acid.zalan.do/v1", "postgresql", "{dockerImage: 'r.io/spilo:17'}", &["- r.io/spilo:17"]),
+            // What people call things, and what Kubernetes itself calls an image.
+            ("x.io/v1", "Fleet", "{template: {metadata: {labels: {image: web}}}, selector: {image: a}, nodeSelector: {image: b}}", &[]),
+            ("v1", "PersistentVolume", "{rbd: {image: disk}}", &[]),
+            ("storage.k8s.io/v1", "VolumeAttachment", "{source: {inlineVolumeSpec: {rbd: {image: disk}}}}", &[]),
+        ] {
+            let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x, labels: {{image: label}}}}\nspec: {spec}\n");
+            let Found { objects, faults, doubts, .. } = Found::in_text(&text);
+            let mentions = objects.iter().flat_map(|object| &object.mentions);
+            let mut named: Vec<_> =
+                mentions.map(|mention| format!("{} {}", mention.container.as_deref().unwrap_or("-"), mention.image)).collect();
+            named.sort();
+            assert_eq!((named, faults, doubts), (expected.iter().map(ToString::to_string).collect(), vec![], vec![]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_in_a_list_of_containers_is_likely_only_where_there_are_parameters() {
+        let spec = "{containers: [{name: a, image: '{{inputs.parameters.image}}'}], initContainers: [{image: $(params.image)}]}";
+        for (version, kind, expected) in [
+            ("argoproj.io/v1alpha1", "CronWorkflow", false),
+            ("argoproj.io/v1alpha1", "Sensor", false),
+            ("argoproj.io/v1alpha1", "Rollout", true),
+            ("tekton.dev/v1", "Task", false),
+            ("triggers.tekton.dev/v1beta1", "TriggerTemplate", false),
+            ("shipwright.io/v1beta1", "BuildStrategy", false),
+            ("apps.kruise.io/v1alpha1", "CloneSet", true),
+        ] {
+            let found = Found::in_text(&format!("apiVersion: {version}\nkind: {kind}\nspec: {spec}\n"));
+            let in_container: Vec<bool> = found.doubts.iter().map(|doubt| doubt.in_container).collect();
+            assert_eq!((in_container, found.faults), (vec![expected; 2], vec![]), "{kind}");
+        }
     }
 }
