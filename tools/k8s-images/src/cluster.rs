@@ -216,7 +216,9 @@ async fn built_in(requests: &Requests, asked: &Asked, answered: &SetOnce<bool>) 
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, wanted, listed)) = readings.next().await {
-        let is_there = !listed.as_ref().is_err_and(Failure::is_of_the_server);
+        // Every API server serves the first kind.
+        let is_none = |failure: &Failure| failure.is_of_the_server() || (number == 0 && failure.kind == FailureKind::NotFound);
+        let is_there = !listed.as_ref().is_err_and(is_none);
         answers.insert(number, answer(asked, &wanted, listed));
         tell(is_there);
         if !is_there {
@@ -280,6 +282,7 @@ fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> Stri
 fn of_the_server(failure: &Failure) -> String {
     match failure.kind {
         FailureKind::Unauthorized => format!("the server does not accept these credentials: {failure}"),
+        FailureKind::Stranger => format!("what answers is no Kubernetes API server: {failure}"),
         _ => format!("the server cannot be reached: {failure}"),
     }
 }
