@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::*;
@@ -32,6 +32,10 @@ fn is_of(path: &'static str) -> impl Fn(&Request) -> bool {
 
 fn is_next_page(path: &'static str) -> impl Fn(&Request) -> bool {
     move |request| request.path() == path && !request.parameters("continue").is_empty()
+}
+
+fn is_first_page(path: &'static str) -> impl Fn(&Request) -> bool {
+    move |request| request.path() == path && request.parameters("continue").is_empty()
 }
 
 /// The names of the pods in an inventory.
@@ -69,6 +73,99 @@ fn a_list_that_grows_too_old_is_begun_anew() {
     let firsts =
         proxy.requests().into_iter().filter(|request| request.path() == "/api/v1/pods" && request.parameters("continue").is_empty());
     assert_eq!(firsts.count(), 3, "one of the first inventory, two of the second");
+}
+
+/// Breaks off the next fitting answer in its middle, after this was done.
+fn break_once(proxy: &Proxy, fits: impl Fn(&Request) -> bool + Send + Sync + 'static, meanwhile: impl Fn() + Send + Sync + 'static) {
+    let broken = AtomicBool::new(false);
+    proxy.change(fits, move |response| {
+        if broken.swap(true, Ordering::SeqCst) {
+            return response;
+        }
+        meanwhile();
+        let half = response.body.len() / 2;
+        response.cut_body_after(half)
+    });
+}
+
+/// A page that breaks off after some of its items is asked for again, and none of these counts twice; nor where the list has become
+/// another one until then.
+#[test]
+fn a_page_that_breaks_off_counts_once() {
+    let cluster = Cluster::with().no_controllers().start();
+    let namespace = cluster.namespace();
+    cluster.run_pods(&namespace, &json!({}), PAGE + 20, |number| (format!("pod-{number:04}"), spec("app")));
+    let reads_once = |proxy: &Proxy, count: usize| {
+        let ran = run(&through(proxy, &cluster), &["--no-custom-resources"]).succeeds();
+        let uses = ran.records_of("use");
+        let mut names: Vec<&str> = uses.iter().map(|used| used["pod"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        let expected: Vec<String> = (0..count).map(|number| format!("pod-{number:04}")).collect();
+        assert_eq!(names, expected);
+        assert!(uses.iter().all(|used| used["pods"] == 1), "{ran}");
+    };
+    let proxy = Proxy::before_cluster(&cluster);
+    proxy.once(is_next_page("/api/v1/pods"), Response::status(429).header("Retry-After", "0"));
+    break_once(&proxy, is_next_page("/api/v1/pods"), || {});
+    reads_once(&proxy, PAGE + 20);
+    assert_eq!(proxy.count(is_of("/api/v1/pods")), 4, "the first page, and three times the second");
+
+    let (proxy, client) = (Proxy::before_cluster(&cluster), cluster.client().clone());
+    let one_more = json!({"metadata": {"name": "pod-0520"}, "spec": spec("app")}).to_string();
+    break_once(&proxy, is_first_page("/api/v1/pods"), move || {
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        client.send("POST", &pods, &[("Content-Type", "application/json")], one_more.as_bytes()).expect(201, "making one more pod");
+    });
+    reads_once(&proxy, PAGE + 21);
+}
+
+/// What happens between two pages is in none of them; and what comes after a server that ended is no end of a list.
+#[test]
+fn all_pages_are_of_one_moment_and_half_of_them_count_for_nothing() {
+    let cluster = Cluster::with().no_controllers().start();
+    let namespace = cluster.namespace();
+    let count = PAGE + 20;
+    cluster.run_pods(&namespace, &json!({}), count, |number| (format!("pod-{number:04}"), spec("app")));
+    cluster.create(
+        &format!("/apis/apps/v1/namespaces/{namespace}/daemonsets"),
+        json!({"metadata": {"name": "agent"}, "spec": {"selector": {"matchLabels": {"app": "agent"}},
+            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": spec("agent")}}}),
+    );
+    let proxy = Proxy::before_cluster(&cluster);
+    let kubeconfig = through(&proxy, &cluster);
+    let gate = proxy.hold_before(is_next_page("/api/v1/pods"));
+    let running = Tool::new("k8s-images").env("KUBECONFIG", kubeconfig.path()).arg("--no-custom-resources").spawn();
+    gate.wait();
+    cluster.kubectl(&["-n", &namespace, "delete", "pod", "pod-0510", "--force", "--grace-period=0"]);
+    cluster.run_pod(&namespace, "pod-0999", spec("new"));
+    gate.open();
+    let uses = running.wait().succeeds().records_of("use");
+    let mut names: Vec<&str> = uses.iter().filter_map(|used| used["pod"].as_str()).collect();
+    names.sort_unstable();
+    let expected: Vec<String> = (0..count).map(|number| format!("pod-{number:04}")).collect();
+    assert_eq!(names, expected);
+    assert_eq!(proxy.count(is_of("/api/v1/pods")), 2);
+
+    // The page that is held is asked of a server that is not there any more, and then nothing listens at all.
+    let gate = proxy.hold_before(is_next_page("/api/v1/pods"));
+    let running = Tool::new("k8s-images").env("KUBECONFIG", kubeconfig.path()).arg("--no-custom-resources").spawn();
+    gate.wait();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while proxy.count(is_of("/apis/apps/v1/daemonsets")) < 2 {
+        assert!(Instant::now() < deadline, "the other lists wait for the pods");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    cluster.stop();
+    drop(proxy);
+    gate.open();
+    let ran = running.wait().status(1).stderr_has("k8s-images: prod: the server cannot be reached: ");
+    let source = &ran.the("header")["scope"]["sources"][0];
+    assert_eq!((&source["name"], &source["complete"]), (&json!("prod"), &json!(false)));
+    assert!(source["error"].as_str().unwrap().contains("refused"), "{ran}");
+    let trailer = ran.the("trailer");
+    assert_eq!((&trailer["complete"], &trailer["incompleteSources"]), (&json!(false), &json!(1)));
+    assert!(ran.records_of("use").iter().all(|used| used["kind"] != "Pod"), "{ran}");
+    assert!(trailer["resourceVersions"]["prod"]["pods"].is_null(), "{ran}");
 }
 
 /// A server that forgets each list before its end gives none.
