@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tests::*;
 
-use super::quiet::{ALL, quiet, sources, uses, whole};
+use super::quiet::{ALL, not_whole, quiet, sources, uses, whole};
 use super::{rollouts, tool};
 
 /// The tool with an account's token.
@@ -224,4 +224,26 @@ fn a_namespace_and_labels_make_an_inventory_partial() {
     ]);
     select(&["--min-in-use", "1"]).stdin(listing.clone()).run().status(3).stderr_has("partial").stderr_has("--allow-partial");
     select(&["--min-in-use", "1", "--allow-partial"]).stdin(listing).run().succeeds();
+}
+
+/// Whose labels are meant, and which, is not for this tool to judge: what a server makes of them is told once.
+#[test]
+fn labels_are_understood_as_the_server_understands_them() {
+    let cluster = quiet();
+    for (selector, expected) in [
+        ("app", &["team/shop", "team/web"][..]),
+        ("app==web", &["team/web"]),
+        ("app in (web, other),!tier", &["team/web"]),
+        ("!app", &["team/nightly"]),
+        ("app=no-such-app", &[]),
+    ] {
+        let ran = tool(cluster).args(["--selector", selector]).run().succeeds();
+        uses(&ran, &[("prod", expected)]);
+        let expected = json!({"sources": [whole("prod", &cluster.url())], "selector": selector, "partial": true});
+        assert_eq!(ran.the("header")["scope"], expected, "{ran}");
+    }
+    let ran = tool(cluster).args(["-l", "app in (web"]).run().status(1);
+    let error = "the server does not understand --selector: 400 BadRequest: unable to parse requirement: found '', expected: ',' or ')'";
+    assert_eq!(source(&ran), not_whole("prod", &cluster.url(), error));
+    assert_eq!(ran.stderr().matches("BadRequest").count(), 1, "{ran}");
 }
