@@ -34,6 +34,10 @@ fn is_next_page(path: &'static str) -> impl Fn(&Request) -> bool {
     move |request| request.path() == path && !request.parameters("continue").is_empty()
 }
 
+fn is_first_page(path: &'static str) -> impl Fn(&Request) -> bool {
+    move |request| request.path() == path && request.parameters("continue").is_empty()
+}
+
 /// The names of the pods in an inventory.
 fn pods(ran: &Ran) -> BTreeSet<String> {
     ran.records_of("use").iter().map(|used| used["pod"].as_str().unwrap().to_owned()).collect()
@@ -69,6 +73,50 @@ fn a_list_that_grows_too_old_is_begun_anew() {
     let firsts =
         proxy.requests().into_iter().filter(|request| request.path() == "/api/v1/pods" && request.parameters("continue").is_empty());
     assert_eq!(firsts.count(), 3, "one of the first inventory, two of the second");
+}
+
+/// Breaks off the next fitting answer in its middle, after this was done.
+fn break_once(proxy: &Proxy, fits: impl Fn(&Request) -> bool + Send + Sync + 'static, meanwhile: impl Fn() + Send + Sync + 'static) {
+    let broken = AtomicBool::new(false);
+    proxy.change(fits, move |response| {
+        if broken.swap(true, Ordering::SeqCst) {
+            return response;
+        }
+        meanwhile();
+        let half = response.body.len() / 2;
+        response.cut_body_after(half)
+    });
+}
+
+/// A page that breaks off after some of its items is asked for again, and none of these counts twice; nor where the list has become
+/// another one until then.
+#[test]
+fn a_page_that_breaks_off_counts_once() {
+    let cluster = Cluster::with().no_controllers().start();
+    let namespace = cluster.namespace();
+    cluster.run_pods(&namespace, &json!({}), PAGE + 20, |number| (format!("pod-{number:04}"), spec("app")));
+    let reads_once = |proxy: &Proxy, count: usize| {
+        let ran = run(&through(proxy, &cluster), &["--no-custom-resources"]).succeeds();
+        let uses = ran.records_of("use");
+        let mut names: Vec<&str> = uses.iter().map(|used| used["pod"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        let expected: Vec<String> = (0..count).map(|number| format!("pod-{number:04}")).collect();
+        assert_eq!(names, expected);
+        assert!(uses.iter().all(|used| used["pods"] == 1), "{ran}");
+    };
+    let proxy = Proxy::before_cluster(&cluster);
+    proxy.once(is_next_page("/api/v1/pods"), Response::status(429).header("Retry-After", "0"));
+    break_once(&proxy, is_next_page("/api/v1/pods"), || {});
+    reads_once(&proxy, PAGE + 20);
+    assert_eq!(proxy.count(is_of("/api/v1/pods")), 4, "the first page, and three times the second");
+
+    let (proxy, client) = (Proxy::before_cluster(&cluster), cluster.client().clone());
+    let one_more = json!({"metadata": {"name": "pod-0520"}, "spec": spec("app")}).to_string();
+    break_once(&proxy, is_first_page("/api/v1/pods"), move || {
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        client.send("POST", &pods, &[("Content-Type", "application/json")], one_more.as_bytes()).expect(201, "making one more pod");
+    });
+    reads_once(&proxy, PAGE + 21);
 }
 
 /// What happens between two pages is in none of them; and what comes after a server that ended is no end of a list.

@@ -364,6 +364,10 @@ fn a_custom_resource_that_may_not_be_listed_is_named_and_may_be_forgiven() {
 
     // Without the definitions the schemas come from OpenAPI, and what names no image is not asked for all the same.
     grant("tasks");
+    // They are published some time after the definitions are established.
+    for group in ["argoproj.io", "tekton.dev", "notes.example.com"] {
+        cluster.wait_for_right(&user, &format!("/openapi/v3/apis/{group}/v1alpha1"));
+    }
     cluster.wait_for_right(&user, "/apis/tekton.dev/v1alpha1/tasks?limit=1");
     let proxy = Proxy::before_cluster(&cluster);
     let kubeconfig = Kubeconfig::new().context("prod", cluster.access().server(&proxy.url()).token(&user.token));

@@ -19,6 +19,7 @@ mod schema; // whether an object of a schema may name an image
 mod testing; // an API server that does what a test wants
 #[cfg(test)]
 mod tests;
+mod wire; // the fields of a protobuf message, one after the other
 
 use std::collections::BTreeMap;
 
@@ -270,7 +271,11 @@ impl Answer {
 fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> String {
     let allow = forgivable.map_or_else(String::new, |resource| format!(", or --allow-missing {}", resource.name()));
     match failure.kind {
-        FailureKind::Forbidden => format!("may not list {who}: {failure}; grant it (k8s-images --generate rbac){allow}"),
+        FailureKind::Forbidden => {
+            // Which custom resources there are, only a cluster knows.
+            let of = if forgivable.is_some_and(|resource| resource.group.contains('.')) { " --context NAME" } else { "" };
+            format!("may not list {who}: {failure}; grant it (k8s-images --generate rbac{of}){allow}")
+        }
         FailureKind::NotFound => format!("does not serve {who}: {failure}; is this the address of a Kubernetes API server?"),
         _ => format!("listing {who}: {failure}"),
     }

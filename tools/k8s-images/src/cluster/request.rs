@@ -227,6 +227,7 @@ impl Requests {
         };
         self.reached.set(true);
         let status = response.status();
+        tracing::debug!("GET {path}: {status}");
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
