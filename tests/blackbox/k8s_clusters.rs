@@ -17,6 +17,7 @@ mod kubeconfigs;
 mod opt_in;
 mod quiet;
 mod rights;
+mod roles;
 mod ways_in;
 
 use serde_json::{Value, json};

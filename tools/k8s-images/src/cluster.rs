@@ -216,9 +216,9 @@ async fn built_in(requests: &Requests, asked: &Asked, answered: &SetOnce<bool>) 
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, wanted, listed)) = readings.next().await {
-        // Every API server serves the first kind.
-        let is_none = |failure: &Failure| failure.is_of_the_server() || (number == 0 && failure.kind == FailureKind::NotFound);
-        let is_there = !listed.as_ref().is_err_and(is_none);
+        // Every API server serves the first kind, and understands of the others what it understands of this one.
+        let is_of_the_first = |failure: &Failure| matches!(failure.kind, FailureKind::NotFound | FailureKind::BadRequest);
+        let is_there = !listed.as_ref().is_err_and(|failure| failure.is_of_the_server() || (number == 0 && is_of_the_first(failure)));
         answers.insert(number, answer(asked, &wanted, listed));
         tell(is_there);
         if !is_there {
@@ -243,6 +243,9 @@ fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failu
             answer.resource_versions.extend(resource_version.map(|version| (resource.key(wanted.namespace.as_deref()), version)));
         }
         Err(failure) if failure.is_of_the_server() => answer.problems.push(of_the_server(&failure)),
+        Err(failure) if failure.kind == FailureKind::BadRequest && wanted.query.label_selector.is_some() => {
+            answer.problems.push(format!("the server does not understand --selector: {failure}"));
+        }
         Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&who, &failure, None)),
         Err(Failure { kind: FailureKind::NotFound, .. }) => {
             answer.notes.push(format!("the cluster does not serve {}, and has none", resource.name()));
