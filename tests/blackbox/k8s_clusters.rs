@@ -4,15 +4,20 @@
 //! `scripts/test` leaves this module out when it runs the others again on another registry: only `eviction` needs one, and asks nothing
 //! of it that `pipeline` does not ask of both.
 
+mod choosing;
 mod consistency;
 mod contexts;
 mod control_plane;
 mod custom;
 mod digests;
+mod down;
 mod eviction;
 mod kinds;
+mod kubeconfigs;
 mod opt_in;
+mod quiet;
 mod rights;
+mod ways_in;
 
 use serde_json::{Value, json};
 use tests::*;

@@ -93,7 +93,7 @@ impl Cluster {
     /// The cluster of all tests of this process that keep to a namespace of their own.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::with().start_at(None))
+        SHARED.get_or_init(|| Self::with().stays())
     }
 
     /// Several clusters of one test. It takes their places at once: two tests that have one each, and wait for another, would wait
@@ -308,6 +308,11 @@ impl With {
     /// Starts it and waits until it answers.
     pub fn start(self) -> Cluster {
         self.start_at(Place::take(1).pop())
+    }
+
+    /// Starts one that stays for as long as this process, in a static of tests that share it, and takes no place.
+    pub fn stays(self) -> Cluster {
+        self.start_at(None)
     }
 
     fn start_at(self, mut place: Option<Place>) -> Cluster {

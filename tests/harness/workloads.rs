@@ -36,11 +36,11 @@ impl Cluster {
         run(self.program("kubectl").args(arguments), "")
     }
 
-    /// Applies manifests, in which a namespace must be named, or none is needed.
+    /// Applies manifests, in which a namespace must be named, or none is needed. Whoever set a field before, a test may set it anew.
     #[track_caller]
     pub fn apply(&self, yaml: &str) {
         let mut kubectl = self.program("kubectl");
-        kubectl.args(["apply", "--server-side", "-f", "-"]);
+        kubectl.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
         run(&mut kubectl, yaml).unwrap_or_else(|error| panic!("kubectl apply: {error}\n{yaml}"));
     }
 

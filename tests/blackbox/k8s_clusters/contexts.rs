@@ -1,6 +1,7 @@
 //! Which clusters are read, and as whom: contexts side by side, every way in, and what it means when one of them fails.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -238,9 +239,11 @@ fn a_context_that_fails_fails_alone() {
     let contexts = kubeconfig.context("no-user", cluster.access());
     let last = broken.len() + 1;
     let kubeconfig = contexts.set(&format!("/contexts/{last}/context/user"), json!("somebody-who-is-missing"));
-    let ran = with(&kubeconfig)
+    let tool = with(&kubeconfig)
         .program("bad-plugin", &format!("echo {secret}; echo 'log in first' >&2; exit 3"))
-        .program("slow-plugin", "exec sleep 600")
+        .program("slow-plugin", "echo $$ > slow-plugin.pid; exec sleep 600");
+    let slow_plugin = tool.home().join("slow-plugin.pid");
+    let ran = tool
         .args(["--namespace", &namespace, "--jobs", "12", "--timeout", "3s"])
         .run()
         .status(1)
@@ -250,6 +253,8 @@ fn a_context_that_fails_fails_alone() {
         .stderr_lacks(secret);
     assert_eq!(images(&ran, "good"), ["registry.example.com/team/app:1"]);
     assert!(!ran.stdout().contains(secret), "{ran}");
+    let pid = fs::read_to_string(slow_plugin).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "the slow plugin still runs");
     let sentences = broken.iter().map(|(name, _, part)| (*name, *part)).chain([("no-user", "somebody-who-is-missing")]);
     for (name, part) in sentences {
         let source = source(&ran, name);
@@ -281,6 +286,10 @@ fn the_time_of_an_inventory_is_that_before_its_first_request() {
     let running = with(&kubeconfig).args(["--namespace", &namespace]).spawn();
     gate.wait();
     let at_first_request = ago(Duration::ZERO);
+    // A time of the same second would prove nothing.
+    while ago(Duration::ZERO) == at_first_request {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     cluster.run_pod(&namespace, "late", json!({"containers": [{"name": "app", "image": "registry.example.com/team/late:1"}]}));
     gate.open();
     let ran = running.wait().succeeds();

@@ -202,14 +202,15 @@ fn a_journal_is_not_appended_to_what_is_none() {
     let scene = Scene::new();
     let folder = tempfile::TempDir::new().unwrap();
     let plan = folder.path().join("plan.jsonl");
-    std::fs::write(&plan, scene.plan().jsonl()).unwrap();
+    let written = scene.plan().jsonl();
+    std::fs::write(&plan, &written).unwrap();
     let at = folder.path().display();
     shell(&format!("cd {at} && reg-delete --yes --journal plan.jsonl < plan.jsonl"))
         .run()
         .status(2)
         .stderr_has("holds what reg-select wrote");
     shell(&format!("cd {at} && reg-delete --yes --journal - < plan.jsonl")).run().status(2).stderr_has("leave --journal out");
-    assert_eq!(std::fs::read_to_string(&plan).unwrap(), scene.plan().jsonl());
+    assert_eq!(std::fs::read_to_string(&plan).unwrap(), written);
     assert!(is_there(&scene.registry, &scene.old));
     // A folder that is not there is made.
     shell(&format!("cd {at} && reg-delete --yes --journal jj/ < plan.jsonl && cat jj/*.jsonl | reg-delete --undo --yes > u"))

@@ -19,6 +19,7 @@ mod schema; // whether an object of a schema may name an image
 mod testing; // an API server that does what a test wants
 #[cfg(test)]
 mod tests;
+mod wire; // the fields of a protobuf message, one after the other
 
 use std::collections::BTreeMap;
 
@@ -215,7 +216,9 @@ async fn built_in(requests: &Requests, asked: &Asked, answered: &SetOnce<bool>) 
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, wanted, listed)) = readings.next().await {
-        let is_there = !listed.as_ref().is_err_and(Failure::is_of_the_server);
+        // Every API server serves the first kind.
+        let is_none = |failure: &Failure| failure.is_of_the_server() || (number == 0 && failure.kind == FailureKind::NotFound);
+        let is_there = !listed.as_ref().is_err_and(is_none);
         answers.insert(number, answer(asked, &wanted, listed));
         tell(is_there);
         if !is_there {
@@ -265,7 +268,11 @@ impl Answer {
 fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> String {
     let allow = forgivable.map_or_else(String::new, |resource| format!(", or --allow-missing {}", resource.name()));
     match failure.kind {
-        FailureKind::Forbidden => format!("may not list {who}: {failure}; grant it (k8s-images --generate rbac){allow}"),
+        FailureKind::Forbidden => {
+            // Which custom resources there are, only a cluster knows.
+            let of = if forgivable.is_some_and(|resource| resource.group.contains('.')) { " --context NAME" } else { "" };
+            format!("may not list {who}: {failure}; grant it (k8s-images --generate rbac{of}){allow}")
+        }
         FailureKind::NotFound => format!("does not serve {who}: {failure}; is this the address of a Kubernetes API server?"),
         _ => format!("listing {who}: {failure}"),
     }
@@ -275,6 +282,7 @@ fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> Stri
 fn of_the_server(failure: &Failure) -> String {
     match failure.kind {
         FailureKind::Unauthorized => format!("the server does not accept these credentials: {failure}"),
+        FailureKind::Stranger => format!("what answers is no Kubernetes API server: {failure}"),
         _ => format!("the server cannot be reached: {failure}"),
     }
 }

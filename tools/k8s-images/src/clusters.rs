@@ -47,6 +47,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Planned {
     name: String,
+    is_pods_own: bool,
     server: Option<String>,
     reading: Reading,
 }
@@ -67,6 +68,8 @@ enum Reading {
 pub(crate) struct Cluster {
     /// Its name.
     pub(crate) name: String,
+    /// Whether it is the pod's own, and no context.
+    pub(crate) is_pods_own: bool,
     /// Its API server's URL, if its kubeconfig has one.
     pub(crate) server: Option<String>,
     /// The name of the one that was read in its place.
@@ -124,7 +127,7 @@ impl Plan {
     fn of(&self, kubeconfig: &Kubeconfig, name: String, act_as: &Impersonation) -> Planned {
         let parts = match kubeconfig.parts(&name) {
             Ok(parts) => parts,
-            Err(cause) => return Planned { name, server: None, reading: Reading::Broken(cause) },
+            Err(cause) => return Planned { name, is_pods_own: false, server: None, reading: Reading::Broken(cause) },
         };
         let server = access::shown_server(parts.cluster);
         let reading = match Access::of(parts, act_as) {
@@ -134,7 +137,7 @@ impl Plan {
             },
             Err(cause) => Reading::Broken(cause),
         };
-        Planned { name, server, reading }
+        Planned { name, is_pods_own: false, server, reading }
     }
 }
 
@@ -166,10 +169,11 @@ impl Pod {
     }
 
     fn planned(self, name: String, act_as: &Impersonation) -> Planned {
-        match Access::in_cluster(&self.host, &self.port, &self.folder, act_as) {
-            Ok(access) => Planned { name, server: Some(access::shown(&access.server)), reading: Reading::Access(Box::new(access)) },
-            Err(cause) => Planned { name, server: None, reading: Reading::Broken(cause) },
-        }
+        let (server, reading) = match Access::in_cluster(&self.host, &self.port, &self.folder, act_as) {
+            Ok(access) => (Some(access::shown(&access.server)), Reading::Access(Box::new(access))),
+            Err(cause) => (None, Reading::Broken(cause)),
+        };
+        Planned { name, is_pods_own: true, server, reading }
     }
 }
 
@@ -195,8 +199,8 @@ pub(crate) enum Question {
 pub(crate) fn read(plan: Vec<Planned>, question: Question, asked: &Asked, jobs: u8, limit: Duration, finished: impl Fn()) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
     let mut work = Vec::new();
-    for Planned { name, server, reading } in plan {
-        let mut cluster = Cluster { name, server, same_as: None, answer: Answer::default(), said: Vec::new() };
+    for Planned { name, is_pods_own, server, reading } in plan {
+        let mut cluster = Cluster { name, is_pods_own, server, same_as: None, answer: Answer::default(), said: Vec::new() };
         match reading {
             Reading::Broken(cause) => cluster.answer.problems.push(cause),
             Reading::SameAs(same) => cluster.same_as = Some(same),

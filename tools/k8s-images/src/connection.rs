@@ -4,6 +4,7 @@
 //! taken, because it looks elsewhere when a kubeconfig fails, and takes a missing user for nobody. kube repeats no request here: that is
 //! decided where the requests are made. Blocks while a credential plugin runs, so each context has a thread of its own.
 
+mod direct;
 mod plugin;
 mod proxy;
 mod token;
@@ -75,7 +76,8 @@ pub(crate) fn connect(mut access: Access, limit: Duration) -> Result<Connection,
     }
     let proxy = proxy::proxy(access.proxy_url.as_deref(), &access.server, &|name| std::env::var(name).ok())?;
     let shown = proxy.as_ref().map(ToString::to_string);
-    let builder = ClientBuilder::try_from(configuration(access, proxy.map(|proxy| proxy.url)));
+    let config = configuration(access, proxy.map(|proxy| proxy.url));
+    let builder = if config.proxy_url.is_some() { ClientBuilder::try_from(config) } else { direct::builder(&config) };
     let builder = builder.map_err(|error| explain(&error, &user))?;
     let Some(token) = token else { return Ok(Connection { client: builder.build(), proxy: shown }) };
     let authorize = MapRequestLayer::new(move |mut request: Request<Body>| {

@@ -46,9 +46,10 @@ pub(crate) fn choose(names: &[&str], wanted: &[String], skipped: &[String]) -> R
     Ok(Chosen { names, idle })
 }
 
-/// The flags that would read just these.
-pub(crate) fn flags<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    names.into_iter().map(|name| format!("--context {}", word(name))).collect::<Vec<_>>().join(" ")
+/// The flag that names just this one.
+pub(crate) fn flag(name: &str) -> String {
+    // What begins with a hyphen would be taken for a flag.
+    format!("--context{}{}", if name.starts_with('-') { "=" } else { " " }, word(name))
 }
 
 /// Whoever is named whole is meant, whatever the name looks like, and nobody else.
@@ -115,6 +116,10 @@ mod tests {
 
     #[test]
     fn flags_can_be_given_to_a_shell() {
-        assert_eq!(flags(["prod", "it's", "a[b]*"]), r"--context prod --context 'it'\''s' --context 'a[b]*'");
+        for (name, expected) in
+            [("prod", "--context prod"), ("it's", r"--context 'it'\''s'"), ("a[b]*", "--context 'a[b]*'"), ("-x", "--context=-x")]
+        {
+            assert_eq!(flag(name), expected);
+        }
     }
 }

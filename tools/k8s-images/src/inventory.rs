@@ -28,6 +28,8 @@ pub(crate) struct Part {
     /// What people must see, whatever they asked to be spared.
     warnings: Vec<String>,
     resource_versions: BTreeMap<String, String>,
+    /// The flag that names it alone; none of what is no cluster.
+    flag: Option<String>,
 }
 
 /// What the trailer counts beside the records.
@@ -59,13 +61,15 @@ impl Part {
             notes: source.notes,
             warnings: Vec::new(),
             resource_versions: BTreeMap::new(),
+            flag: None,
         }
     }
 
     /// What clusters said, in order. One that is the same as another stands as complete as that does.
     pub(crate) fn of_clusters(clusters: Vec<Cluster>) -> Vec<Self> {
         let mut parts: Vec<Self> = Vec::new();
-        for Cluster { name, server, same_as, answer, said } in clusters {
+        for Cluster { name, is_pods_own, server, same_as, answer, said } in clusters {
+            let flag = Some(if is_pods_own { "--in-cluster".to_owned() } else { contexts::flag(&name) });
             let same = same_as.as_ref().and_then(|same| parts.iter().find(|part| part.record.name == *same));
             let error = same.map_or_else(|| first_of(&answer.problems), |same| same.record.error.clone());
             let missing = same.map_or_else(|| answer.missing.clone(), |same| same.record.missing.clone());
@@ -79,7 +83,7 @@ impl Part {
                 notes.push(format!("{}: is the same server and user as {same}, and is read once", record.name));
             }
             let warnings = said.into_iter().map(of_name).collect();
-            parts.push(Self { record, uses, problems, notes, warnings, resource_versions: answer.resource_versions });
+            parts.push(Self { record, uses, problems, notes, warnings, resource_versions: answer.resource_versions, flag });
         }
         parts
     }
@@ -101,7 +105,7 @@ impl Part {
         let of_name = |sentence: String| format!("{}: {sentence}", record.name);
         let (problems, notes) = (problems.into_iter().map(of_name).collect(), notes.into_iter().map(of_name).collect());
         let uses = gathering.uses(&record.name);
-        Self { record, uses, problems, notes, warnings: Vec::new(), resource_versions: BTreeMap::new() }
+        Self { record, uses, problems, notes, warnings: Vec::new(), resource_versions: BTreeMap::new(), flag: None }
     }
 
     /// The name of its source.
@@ -186,15 +190,15 @@ fn report(parts: &[Part], context: &Context) {
 
 /// The command line by which only what answered would be read, where something else did not.
 fn way_on(parts: &[Part]) -> Option<String> {
-    let contexts = || parts.iter().filter(|part| part.record.kind == SourceKind::Context);
-    let whole: Vec<&str> = contexts().filter(|part| part.is_complete()).map(|part| part.record.name.as_str()).collect();
-    let failed: Vec<&str> = contexts().filter(|part| !part.is_complete()).map(|part| part.record.name.as_str()).collect();
+    let clusters = || parts.iter().filter_map(|part| Some((part, part.flag.as_deref()?)));
+    let whole: Vec<&str> = clusters().filter_map(|(part, flag)| part.is_complete().then_some(flag)).collect();
+    let failed: Vec<&str> = clusters().filter_map(|(part, _)| (!part.is_complete()).then_some(part.record.name.as_str())).collect();
     if failed.is_empty() || whole.is_empty() {
         return None;
     }
     Some(format!(
         "the contexts that were read whole: {}; an inventory of them alone does not hold what runs in {}",
-        contexts::flags(whole.iter().copied()),
+        whole.join(" "),
         failed.join(", ")
     ))
 }
@@ -225,12 +229,19 @@ mod tests {
         let problems = problems.iter().map(|problem| (*problem).to_owned()).collect();
         let resource_versions = BTreeMap::from([("pods".to_owned(), "7".to_owned())]);
         let answer = Answer { problems, missing: vec!["cronjobs.batch".to_owned()], resource_versions, ..Answer::default() };
-        Cluster { name: name.to_owned(), server: Some(format!("https://{name}")), same_as: None, answer, said: Vec::new() }
+        Cluster {
+            name: name.to_owned(),
+            is_pods_own: false,
+            server: Some(format!("https://{name}")),
+            same_as: None,
+            answer,
+            said: Vec::new(),
+        }
     }
 
     fn same(name: &str, as_what: &str) -> Cluster {
         let answer = Answer::default();
-        Cluster { name: name.to_owned(), server: None, same_as: Some(as_what.to_owned()), answer, said: Vec::new() }
+        Cluster { name: name.to_owned(), is_pods_own: false, server: None, same_as: Some(as_what.to_owned()), answer, said: Vec::new() }
     }
 
     #[test]
@@ -281,6 +292,12 @@ mod tests {
                 vec![cluster("it's", &[]), cluster("b", &["no"]), same("c", "it's"), same("d", "b")],
                 Some(
                     r"the contexts that were read whole: --context 'it'\''s' --context c; an inventory of them alone does not hold what runs in b, d",
+                ),
+            ),
+            (
+                vec![Cluster { is_pods_own: true, ..cluster("here", &[]) }, cluster("-", &[]), cluster("b", &["no"])],
+                Some(
+                    "the contexts that were read whole: --in-cluster --context=-; an inventory of them alone does not hold what runs in b",
                 ),
             ),
         ] {

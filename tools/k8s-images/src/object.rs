@@ -84,10 +84,10 @@ impl Identity {
         format!("{} {name}", self.kind.as_deref().unwrap_or("an object"))
     }
 
-    /// Whether it is a custom resource, as far as its group tells: those of Kubernetes itself have no dot or end in `.k8s.io`, and
-    /// another group may end so only with its approval (KEP-1111). In these, as in a PersistentVolume, an `image` may be a disk.
+    /// Whether it is a custom resource: every group that is not Kubernetes' own has a dot in its name. Some of its own have one too, and
+    /// name no images, but for a VolumeAttachment, whose `image` is a disk as that of a PersistentVolume is.
     fn is_custom(&self) -> bool {
-        self.group.contains('.') && !self.group.ends_with(".k8s.io")
+        self.group.contains('.') && self.group != "storage.k8s.io"
     }
 
     /// Whether its images may be parameters, which its controller fills in: Argo Workflows and Events, Tekton, Shipwright.

@@ -6,7 +6,7 @@
 mod gathering; // what the objects of a source said, kept small
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use common::digest::Digest;
 use common::record::{Field, Use};
@@ -38,14 +38,11 @@ struct Gathered<'a> {
 
 impl Gathered<'_> {
     /// Takes what another one gathered.
-    fn absorb(&mut self, other: Self) {
+    fn absorb(&mut self, other: &mut Self) {
         self.field = first(self.field, other.field);
-        self.pods.extend(other.pods);
+        self.pods.append(&mut other.pods);
     }
 }
-
-/// The same use under each digest of a config that runs: merging two of these would lose one.
-type Configs<'a> = BTreeMap<Option<&'a Digest>, Gathered<'a>>;
 
 /// The field that stands first in the order of fields; none says nothing.
 fn first(one: Option<Field>, other: Option<Field>) -> Option<Field> {
@@ -82,7 +79,7 @@ impl Gathering {
                 pods.push(by);
             }
         }
-        let mut uses: BTreeMap<Key<'_>, Configs<'_>> = BTreeMap::new();
+        let mut uses: Vec<(Key<'_>, Option<&Digest>, Gathered<'_>)> = Vec::with_capacity(groups.len());
         for (Group { namespace, owner, statement, is_history }, pods) in groups {
             let Some(statement) = statements.get(place(statement)) else { continue };
             let (Some(owner), Some(reference)) = (everyone.who(owner), references.get(&statement.image)) else { continue };
@@ -96,27 +93,20 @@ impl Gathering {
                 running: statement.running.as_ref(),
             };
             let field = if is_history { Some(Field::History) } else { statement.field };
-            let configs = uses.entry(key).or_default();
-            let gathered =
-                configs.entry(statement.config.as_ref()).or_insert_with(|| Gathered { field: None, reference, pods: Vec::new() });
-            gathered.absorb(Gathered { field, reference, pods });
+            uses.push((key, statement.config.as_ref(), Gathered { field, reference, pods }));
         }
-        uses.into_iter()
-            .flat_map(|(key, configs)| merged(configs).into_iter().map(move |(config, gathered)| (key, config, gathered)))
-            .map(|(key, config, gathered)| everyone.record(source, key, config, gathered))
-            .collect()
+        uses.sort_unstable_by(|(key, config, _), (other_key, other_config, _)| (key, config).cmp(&(other_key, other_config)));
+        // Of one key, the use of which nobody told the config comes first.
+        uses.dedup_by(|(key, config, gathered), (known_key, known_config, known)| {
+            let is_same = key == known_key && (config == known_config || known_config.is_none());
+            if is_same {
+                *known_config = *config;
+                known.absorb(gathered);
+            }
+            is_same
+        });
+        uses.into_iter().map(|(key, config, gathered)| everyone.record(source, key, config, gathered)).collect()
     }
-}
-
-/// A use of which nobody told the config is the same as one of which somebody did.
-fn merged(mut configs: Configs<'_>) -> Configs<'_> {
-    if configs.len() > 1
-        && let Some(untold) = configs.remove(&None)
-        && let Some(told) = configs.values_mut().next()
-    {
-        told.absorb(untold);
-    }
-    configs
 }
 
 /// All objects and owners, by their numbers.

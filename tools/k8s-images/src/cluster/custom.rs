@@ -27,8 +27,9 @@ use crate::uses::Gathering;
 /// How many lists are read at once.
 const AT_ONCE: usize = 2;
 
-/// How many definitions a page holds: they reach two megabytes each.
-const DEFINITIONS: u32 = 10;
+/// How many definitions a page holds: they reach two megabytes each. In protobuf, one after the other is taken in as it comes; in JSON, a
+/// page is held.
+const DEFINITIONS: u32 = 50;
 
 /// How many objects a page holds. A workflow that remembers its steps may have a megabyte.
 const OBJECTS: u32 = 50;
@@ -63,7 +64,7 @@ pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
 
 /// Chooses the resources that may name images, and says what nobody could tell of the rest.
 pub(super) async fn choose(requests: &Requests, asked: &Asked) -> Answer {
-    let (served, definitions) = join(Served::ask(requests), definitions(requests)).await;
+    let (served, definitions) = join(Served::ask(requests), definitions(requests, asked.form)).await;
     let mut answer = Answer::default();
     let served = served.unwrap_or_else(|failure| {
         answer.problems.push(if failure.is_of_the_server() {
@@ -92,11 +93,11 @@ pub(super) async fn choose(requests: &Requests, asked: &Asked) -> Answer {
 }
 
 /// All definitions of a cluster.
-async fn definitions(requests: &Requests) -> Result<Vec<Definition>, Failure> {
+async fn definitions(requests: &Requests, form: Form) -> Result<Vec<Definition>, Failure> {
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned();
-    let query = Query { path, form: Form::Json, limit: Some(DEFINITIONS), ..Query::default() };
+    let query = Query { path, form, limit: Some(DEFINITIONS), ..Query::default() };
     let take = |definitions: &mut Vec<Definition>, item: Item<'_>| {
-        definitions.push(Definition::read(text(&item)?)?);
+        definitions.push(Definition::read(&item)?);
         Ok(())
     };
     Ok(list::read(requests, &query, take).await?.gathered)

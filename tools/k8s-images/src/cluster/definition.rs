@@ -2,13 +2,16 @@
 //!
 //! Owns the reading of one definition. Pure.
 //!
-//! Rules: Kubernetes API reference, CustomResourceDefinition apiextensions.k8s.io/v1.
+//! Rules: Kubernetes API reference, CustomResourceDefinition apiextensions.k8s.io/v1; for the numbers of the fields,
+//! `apiextensions/v1/generated.proto` of k8s.io/apiextensions-apiserver v0.35.4.
 
-use serde::Deserialize;
+use prost::Message;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::discovery::Listable;
 use super::kinds::Resource;
+use super::page::Item;
 use super::schema;
 
 /// What a CustomResourceDefinition says.
@@ -27,20 +30,27 @@ impl Definition {
     ///
     /// # Errors
     /// What is none.
-    pub(crate) fn read(text: &str) -> Result<Self, String> {
-        let Written { spec, status } = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let Spec { group, names, scope, mut versions, preserve_unknown_fields } = spec;
+    pub(crate) fn read(item: &Item<'_>) -> Result<Self, String> {
+        let (written, may_name_images): (Written, fn(&[u8]) -> bool) = match item {
+            Item::Protobuf(message) => (Written::decode(*message).map_err(|error| error.to_string())?, schema::message_may_name_images),
+            Item::Json(text) => (serde_json::from_str(text).map_err(|error| error.to_string())?, schema::may_name_images),
+        };
+        let Written { spec: Some(Spec { group, names: Some(names), scope, mut versions, preserve_unknown_fields }), status } = written
+        else {
+            return Err("it has no spec, or none with names".to_owned());
+        };
         versions.retain(|version| version.served);
         versions.sort_by_key(|version| !version.storage);
-        let is_refused = status.conditions.iter().any(|condition| condition.r#type == "Established" && condition.status == "False");
-        let may_name_images = |version: &&Version<'_>| {
-            let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema);
+        let conditions = status.map(|status| status.conditions).unwrap_or_default();
+        let is_refused = conditions.iter().any(|condition| condition.r#type == "Established" && condition.status == "False");
+        let has_images = |version: &&Version| {
+            let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_deref());
             // Without a schema, or where a definition from before apiextensions.k8s.io/v1 says so, nothing is pruned.
-            preserve_unknown_fields || schema.is_none_or(schema::may_name_images)
+            preserve_unknown_fields || schema.is_none_or(may_name_images)
         };
-        let name = |version: &Version<'_>| version.name.clone();
+        let name = |version: &Version| version.name.clone();
         Ok(Self {
-            with_images: versions.iter().filter(may_name_images).map(name).collect(),
+            with_images: versions.iter().filter(has_images).map(name).collect(),
             is_served: !versions.is_empty() && !is_refused,
             listable: Listable {
                 resource: Resource { kind: names.kind.into(), plural: names.plural.into(), group: group.into() },
@@ -51,57 +61,76 @@ impl Definition {
     }
 }
 
-#[derive(Deserialize)]
-struct Written<'a> {
-    #[serde(borrow)]
-    spec: Spec<'a>,
-    #[serde(default)]
-    status: Status,
+#[derive(Clone, PartialEq, Message, Deserialize)]
+struct Written {
+    #[prost(message, optional, tag = "2")]
+    spec: Option<Spec>,
+    #[prost(message, optional, tag = "3")]
+    status: Option<Status>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec<'a> {
+struct Spec {
+    #[prost(string, tag = "1")]
     group: String,
-    names: Names,
+    #[prost(message, optional, tag = "3")]
+    names: Option<Names>,
+    #[prost(string, tag = "4")]
     scope: String,
-    #[serde(borrow)]
-    versions: Vec<Version<'a>>,
+    #[prost(message, repeated, tag = "7")]
+    versions: Vec<Version>,
+    #[prost(bool, tag = "10")]
     #[serde(default)]
     preserve_unknown_fields: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
 struct Names {
-    kind: String,
+    #[prost(string, tag = "1")]
     plural: String,
+    #[prost(string, tag = "4")]
+    kind: String,
 }
 
-#[derive(Deserialize)]
-struct Version<'a> {
+#[derive(Clone, PartialEq, Message, Deserialize)]
+struct Version {
+    #[prost(string, tag = "1")]
     name: String,
+    #[prost(bool, tag = "2")]
     served: bool,
+    #[prost(bool, tag = "3")]
     storage: bool,
-    #[serde(borrow)]
-    schema: Option<Validation<'a>>,
+    #[prost(message, optional, tag = "4")]
+    schema: Option<Validation>,
 }
 
-#[derive(Deserialize)]
-struct Validation<'a> {
-    #[serde(borrow, rename = "openAPIV3Schema")]
-    open_api_v3_schema: Option<&'a RawValue>,
+#[derive(Clone, PartialEq, Message, Deserialize)]
+struct Validation {
+    /// The message, or the JSON text, which is not read into anything.
+    #[prost(bytes = "vec", optional, tag = "1")]
+    #[serde(rename = "openAPIV3Schema", default, deserialize_with = "as_it_is")]
+    open_api_v3_schema: Option<Vec<u8>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
 struct Status {
+    #[prost(message, repeated, tag = "1")]
     #[serde(default)]
     conditions: Vec<Condition>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
 struct Condition {
+    #[prost(string, tag = "1")]
     r#type: String,
+    #[prost(string, tag = "2")]
     status: String,
+}
+
+fn as_it_is<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let text: Option<Box<RawValue>> = Option::deserialize(deserializer)?;
+    Ok(text.map(|text| text.get().as_bytes().to_vec()))
 }
 
 #[cfg(test)]
@@ -114,7 +143,7 @@ mod tests {
                spec: {{group: example.com, scope: Namespaced, names: {{kind: Rollout, plural: rollouts, singular: rollout}}, versions: [{versions}]}}{more}}}"
         );
         let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-        Definition::read(&value.to_string()).unwrap()
+        Definition::read(&Item::Json(&value.to_string())).unwrap()
     }
 
     fn version(name: &str, served: bool, storage: bool, spec: &str) -> String {
@@ -160,8 +189,36 @@ mod tests {
         let text = r#"{"spec": {"group": "x.io", "scope": "Cluster", "names": {"kind": "A", "plural": "as"}, "preserveUnknownFields": true,
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}"#;
         for (text, expected) in [(text.to_owned(), &["v1"][..]), (text.replace("Fields\": true", "Fields\": false"), &[])] {
-            assert_eq!(Definition::read(&text).unwrap().with_images, expected, "{text}");
+            assert_eq!(Definition::read(&Item::Json(&text)).unwrap().with_images, expected, "{text}");
         }
-        assert!(Definition::read("{}").is_err());
+        assert!(Definition::read(&Item::Json("{}")).is_err());
+    }
+
+    #[test]
+    fn a_message_says_the_same() {
+        let schema = |bytes: &[u8]| Some(Validation { open_api_v3_schema: Some(bytes.to_vec()) });
+        let version = |name: &str, served, storage, schema| Version { name: name.to_owned(), served, storage, schema };
+        let written = |established: &str| Written {
+            spec: Some(Spec {
+                group: "example.com".to_owned(),
+                names: Some(Names { plural: "rollouts".to_owned(), kind: "Rollout".to_owned() }),
+                scope: "Cluster".to_owned(),
+                versions: vec![
+                    // `type` is "object", and nothing else.
+                    version("v1", true, false, schema(&[0x2a, 6, b'o', b'b', b'j', b'e', b'c', b't'])),
+                    version("v2", true, true, None),
+                    version("v3", false, false, None),
+                ],
+                preserve_unknown_fields: false,
+            }),
+            status: Some(Status { conditions: vec![Condition { r#type: "Established".to_owned(), status: established.to_owned() }] }),
+        };
+        let read = |written: Written| Definition::read(&Item::Protobuf(&written.encode_to_vec()));
+        let definition = read(written("True")).unwrap();
+        assert_eq!(definition.listable.versions, ["v2", "v1"]);
+        assert_eq!((definition.with_images, definition.is_served, definition.listable.is_namespaced), (vec!["v2".to_owned()], true, false));
+        assert!(!read(written("False")).unwrap().is_served);
+        assert!(read(Written::default()).is_err());
+        assert!(Definition::read(&Item::Protobuf(&[0x12, 9])).is_err());
     }
 }

@@ -6,18 +6,22 @@
 //! text of a gzip of a JSON object, gzip only since Helm 3.0; `pkg/release`: its fields. Helm can keep releases elsewhere too
 //! (`HELM_DRIVER`), which nobody sees here.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use base64::read::DecoderReader;
 use flate2::read::GzDecoder;
+use prost::Message;
 use serde::Deserialize;
 
 use super::kinds::Resource;
 use super::list::{self, Listed, Query};
+use super::message::ObjectMeta;
 use super::page::Item;
-use super::request::{Failure, Form, Requests};
+use super::request::{Failure, Requests};
 use super::{Answer, Asked, Gathered, of_the_server};
 use crate::document::{Fault, line_of};
 use crate::object::{Found, Identity, Object, Role};
@@ -26,8 +30,9 @@ use crate::object::{Found, Identity, Object, Role};
 /// HelmRelease, Crossplane's Release).
 const KIND: &str = "Helm";
 
-/// How many Secrets a page holds: each may have a megabyte.
-const SECRETS: u32 = 10;
+/// How many Secrets a page holds: each may have a megabyte. In protobuf, one after the other is taken in as it comes; in JSON, a page is
+/// held.
+const SECRETS: u32 = 20;
 
 /// The largest release that is unpacked. A Secret holds a megabyte; a gzip of that size may hold a gigabyte.
 const LARGEST: u64 = 64 << 20;
@@ -56,12 +61,11 @@ async fn releases(requests: &Requests, asked: &Asked, namespace: Option<&str>) -
         path: secrets().path("v1", namespace),
         label_selector: asked.selector.clone(),
         field_selector: Some("type=helm.sh/release.v1".to_owned()),
-        form: Form::Json,
+        form: asked.form,
         limit: Some(SECRETS),
     };
     let take = |gathered: &mut Gathered, item: Item<'_>| {
-        let Item::Json(text) = item else { return Err("it came in protobuf, which was not asked for".to_owned()) };
-        let (object, problems) = revision(text, LARGEST);
+        let (object, problems) = revision(&item, LARGEST);
         object.into_iter().for_each(|object| gathered.gathering.add(object));
         gathered.problems.extend(problems);
         Ok(())
@@ -86,18 +90,18 @@ fn of_helm(failure: Failure) -> Failure {
 }
 
 /// The revision of a release in a Secret, and what is wrong with it.
-fn revision(secret: &str, largest: u64) -> (Option<Object>, Vec<String>) {
-    let Secret { metadata, data } = match serde_json::from_str(secret) {
-        Ok(secret) => secret,
-        Err(error) => return (None, vec![format!("one of the Secrets with Helm's history cannot be read: {error}")]),
+fn revision(item: &Item<'_>, largest: u64) -> (Option<Object>, Vec<String>) {
+    let Kept { secret, in_namespace, release } = match Kept::read(item) {
+        Ok(kept) => kept,
+        Err(error) => return (None, vec![format!("one of the secrets with Helm's history cannot be read: {error}")]),
     };
-    let place = format!("secret {}/{}", metadata.namespace.as_deref().unwrap_or_default(), metadata.name);
-    let release = data.release.ok_or_else(|| "it has no data.release".to_owned()).and_then(|data| unpack(&data, largest));
+    let place = format!("secret {}/{secret}", in_namespace.as_deref().unwrap_or_default());
+    let release = release.and_then(|text| unpack(&text, largest));
     let Release { name, namespace, version, manifest, hooks } = match release {
         Ok(release) => release,
         Err(cause) => return (None, vec![format!("{place} holds no Helm release that can be read: {cause}")]),
     };
-    let namespace = namespace.or(metadata.namespace);
+    let namespace = namespace.or(in_namespace);
     let who = format!("Helm release {}/{name}, revision {version}", namespace.as_deref().unwrap_or_default());
     let mut mentions = Vec::new();
     let mut problems = Vec::new();
@@ -115,38 +119,72 @@ fn revision(secret: &str, largest: u64) -> (Option<Object>, Vec<String>) {
 }
 
 /// Unpacks a release, without holding what is not asked for: charts with their files are the most of it.
-fn unpack(data: &str, largest: u64) -> Result<Release, String> {
-    let broken = |error: &dyn std::fmt::Display| format!("data.release: {error}");
-    let text = STANDARD.decode(data).map_err(|error| broken(&error))?;
+fn unpack(text: &[u8], largest: u64) -> Result<Release, String> {
     let mut start = [0; GZIP.len()];
-    let is_gzip = DecoderReader::new(text.as_slice(), &STANDARD).read_exact(&mut start).is_ok() && start == GZIP;
-    let decoder = DecoderReader::new(text.as_slice(), &STANDARD);
+    let is_gzip = DecoderReader::new(text, &STANDARD).read_exact(&mut start).is_ok() && start == GZIP;
+    let decoder = DecoderReader::new(text, &STANDARD);
     let unpacked: &mut dyn Read = if is_gzip { &mut GzDecoder::new(decoder) } else { &mut { decoder } };
     let mut limited = unpacked.take(largest + 1);
     let release = serde_json::from_reader(std::io::BufReader::new(&mut limited));
     if limited.limit() == 0 {
         return Err(format!("it is larger than {} MiB, unpacked", largest >> 20));
     }
-    release.map_err(|error| broken(&error))
+    release.map_err(|error| format!("data.release: {error}"))
+}
+
+/// What a Secret keeps.
+struct Kept {
+    secret: String,
+    in_namespace: Option<String>,
+    /// The value of `data.release`, or why there is none.
+    release: Result<Vec<u8>, String>,
+}
+
+impl Kept {
+    fn read(item: &Item<'_>) -> Result<Self, String> {
+        let none = || "it has no data.release".to_owned();
+        Ok(match item {
+            Item::Protobuf(bytes) => {
+                let Secret { metadata, mut data } = Secret::decode(*bytes).map_err(|error| error.to_string())?;
+                let ObjectMeta { name, namespace, .. } = metadata.unwrap_or_default();
+                Self { secret: name.unwrap_or_default(), in_namespace: namespace, release: data.remove("release").ok_or_else(none) }
+            }
+            Item::Json(text) => {
+                let JsonSecret { metadata, data } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let decode = |text: Cow<'_, str>| STANDARD.decode(&*text).map_err(|error| format!("data.release: {error}"));
+                let release = data.release.ok_or_else(none).and_then(decode);
+                Self { secret: metadata.name, in_namespace: metadata.namespace, release }
+            }
+        })
+    }
+}
+
+/// `core/v1.Secret`.
+#[derive(Clone, PartialEq, Message)]
+struct Secret {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(btree_map = "string, bytes", tag = "2")]
+    data: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Deserialize)]
-struct Secret<'a> {
-    metadata: Metadata,
+struct JsonSecret<'a> {
+    metadata: JsonMeta,
     #[serde(borrow, default)]
-    data: Data<'a>,
+    data: JsonData<'a>,
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct JsonMeta {
     name: String,
     namespace: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
-struct Data<'a> {
+struct JsonData<'a> {
     #[serde(borrow)]
-    release: Option<std::borrow::Cow<'a, str>>,
+    release: Option<Cow<'a, str>>,
 }
 
 /// A release, as far as it is asked for. Helm leaves out what is empty.
@@ -203,7 +241,7 @@ mod tests {
 
     /// What a Secret comes to: images, and what is wrong.
     fn read(secret: &str) -> (Vec<String>, Vec<String>) {
-        let (object, problems) = revision(secret, 1 << 20);
+        let (object, problems) = revision(&Item::Json(secret), 1 << 20);
         if let Some(object) = &object {
             let Identity { namespace, kind, name, .. } = &object.identity;
             assert_eq!((namespace.as_deref(), kind.as_deref(), name.as_deref()), (Some("prod"), Some("Helm"), Some("shop")));
@@ -219,6 +257,27 @@ mod tests {
         for packed in [gzip(&release), release] {
             assert_eq!(read(&secret(&packed)), (vec!["web:1".to_owned(), "migrate:1".to_owned()], vec![]));
         }
+    }
+
+    #[test]
+    fn a_message_says_the_same() {
+        let message = |data: &[(&str, Vec<u8>)]| Secret {
+            metadata: Some(ObjectMeta {
+                name: Some("sh.helm.release.v1.shop.v2".to_owned()),
+                namespace: Some("prod".to_owned()),
+                ..ObjectMeta::default()
+            }),
+            data: data.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        };
+        let packed = gzip(&release(MANIFEST, json!([])));
+        let text = STANDARD.encode(&packed).into_bytes();
+        let (one, _) = revision(&Item::Protobuf(&message(&[("release", text)]).encode_to_vec()), 1 << 20);
+        let (other, _) = revision(&Item::Json(&secret(&packed)), 1 << 20);
+        assert!(one.as_ref().is_some_and(|object| object.mentions.len() == 1));
+        assert_eq!(one, other);
+        let (none, problems) = revision(&Item::Protobuf(&message(&[]).encode_to_vec()), 1 << 20);
+        assert_eq!(none, None);
+        assert_eq!(problems, ["secret prod/sh.helm.release.v1.shop.v2 holds no Helm release that can be read: it has no data.release"]);
     }
 
     #[test]

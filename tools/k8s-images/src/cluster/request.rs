@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::Utc;
-use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -71,6 +71,8 @@ pub(crate) enum FailureKind {
     Gone,
     /// There is no server: no other request will fare better.
     Unreachable,
+    /// What answers is no API server, but a page for people or another port: no other request will fare better.
+    Stranger,
     /// Anything else.
     Other,
 }
@@ -82,7 +84,7 @@ impl Failure {
 
     /// Whether it is the same for every request to this server.
     pub(crate) fn is_of_the_server(&self) -> bool {
-        matches!(self.kind, FailureKind::Unauthorized | FailureKind::Unreachable)
+        matches!(self.kind, FailureKind::Unauthorized | FailureKind::Unreachable | FailureKind::Stranger)
     }
 }
 
@@ -223,8 +225,14 @@ impl Requests {
         };
         self.reached.set(true);
         let status = response.status();
+        tracing::debug!("GET {path}: {status}");
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if let Some(of) = content_type.filter(|of| status == StatusCode::OK && of.starts_with("text/")) {
+            let cause = format!("{status}, of the type {}", of.split(';').next().unwrap_or(of));
+            return Err(Failure { kind: FailureKind::Stranger, cause }.into());
+        }
         let mut chunks = Chunks { requests: self, body: response.into_body(), left: self.largest };
         if status == StatusCode::OK {
             return Ok(chunks);
@@ -267,14 +275,17 @@ impl Requests {
 
 /// What an answer other than 200 means.
 fn refused(status: StatusCode, body: &[u8]) -> Failure {
+    let said = page::status(body);
     let kind = match status {
         StatusCode::UNAUTHORIZED => FailureKind::Unauthorized,
         StatusCode::FORBIDDEN => FailureKind::Forbidden,
         StatusCode::NOT_FOUND => FailureKind::NotFound,
         StatusCode::GONE => FailureKind::Gone,
+        // An API server leads nobody elsewhere, and says by a `Status` what is wrong with a request.
+        _ if status.is_redirection() || (status == StatusCode::BAD_REQUEST && said.is_none()) => FailureKind::Stranger,
         _ => FailureKind::Other,
     };
-    let (reason, message) = match page::status(body) {
+    let (reason, message) = match said {
         Some(Status { reason, message }) => (reason, message),
         // Some answers of a server are a line of text, and those of a proxy in between a page for browsers.
         None => (None, str::from_utf8(body).ok().and_then(first_line)),
@@ -340,7 +351,15 @@ mod tests {
             (refusal(422, "", " "), FailureKind::Other, "422 Unprocessable Entity"),
             (reply(404, "404 page not found\nor so"), FailureKind::NotFound, "404 Not Found: 404 page not found"),
             (reply(401, "<html>\n"), FailureKind::Unauthorized, "401 Unauthorized"),
-            (reply(302, "").header("Location", "https://login/?secret"), FailureKind::Other, "302 Found"),
+            (refusal(400, "BadRequest", "no selector"), FailureKind::Other, "400 BadRequest: no selector"),
+            // Whoever says this is no API server.
+            (reply(302, "").header("Location", "https://login/?secret"), FailureKind::Stranger, "302 Found"),
+            (reply(400, "speak TLS\n"), FailureKind::Stranger, "400 Bad Request: speak TLS"),
+            (
+                reply(200, "<html>").header("Content-Type", "text/html; charset=utf-8"),
+                FailureKind::Stranger,
+                "200 OK, of the type text/html",
+            ),
             (reply(500, "\u{e9}".repeat(300)), FailureKind::Other, &format!("500 Internal Server Error: {}", "\u{e9}".repeat(200))),
         ] {
             let server = Server::start(move |_, _| reply.clone());

@@ -1,7 +1,7 @@
 //! Whether an object of a schema may name an image.
 //!
-//! Owns the reading of OpenAPI schemas: that of one version of a CustomResourceDefinition, and whole documents in which schemas
-//! refer to one another. What is read because of the answer is [`super::custom`]'s. Pure.
+//! Owns the reading of OpenAPI schemas: that of one version of a CustomResourceDefinition, in protobuf or in JSON, and whole documents in
+//! which schemas refer to one another. What is read because of the answer is [`super::custom`]'s. Pure.
 //!
 //! The rule: an object may name an image where a text can stand under a key that names one ([`crate::image_key`]), which covers
 //! every pod template, or where anything can stand: `x-kubernetes-preserve-unknown-fields`, `x-kubernetes-embedded-resource`, a value
@@ -14,18 +14,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::wire::{Broken, Fields, Value};
+use crate::image_key;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
-use crate::image_key;
+/// The deepest schema that is looked into: as deep as serde_json goes, which stops at 128 levels, of which each schema takes two.
+const DEEPEST: usize = 64;
 
 /// Whether an object of the schema (`openAPIV3Schema`) of a CustomResourceDefinition may name an image.
 ///
-/// One that cannot be read, or is nested deeper than serde_json goes (128 levels), may hold anything.
-pub(crate) fn may_name_images(schema: &RawValue) -> bool {
-    let mut parser = serde_json::Deserializer::from_str(schema.get());
+/// One that cannot be read, or is nested too deep, may hold anything.
+pub(crate) fn may_name_images(schema: &[u8]) -> bool {
+    let mut parser = serde_json::Deserializer::from_slice(schema);
     Reader { open: Open::ByMark }.deserialize(&mut parser).map_or(true, |schema| schema.names_images)
+}
+
+/// The same of the message `JSONSchemaProps`.
+pub(crate) fn message_may_name_images(schema: &[u8]) -> bool {
+    Reader { open: Open::ByMark }.message(schema, DEEPEST).map_or(true, |schema| schema.names_images)
 }
 
 /// The schemas of one version of an API group (`/openapi/v3/apis/GROUP/VERSION`), reduced to what they say of images.
@@ -107,6 +114,38 @@ impl Schema {
         self.is_text || self.has_reference
     }
 
+    /// What it is, when all of it was seen.
+    fn settled(mut self, of_type: Option<&str>, is_described: bool, open: Open) -> Self {
+        self.is_described = is_described || of_type.is_some();
+        self.is_text |= of_type == Some("string");
+        self.names_images |= !is_described
+            && match of_type {
+                None => open != Open::Nothing,
+                Some("object" | "array") => open == Open::WithoutProperties,
+                Some(_) => false,
+            };
+        self
+    }
+
+    /// Takes the schema of a property.
+    fn add_property(&mut self, key: &str, mut property: Self) {
+        if key == METADATA {
+            // The metadata that all objects have leads to the list of managed fields, and that to anything at all.
+            property.references.clear();
+        }
+        self.has_reference |= key == "reference" && property.is_text;
+        self.absorb(property.under(Some(key)));
+    }
+
+    /// Takes a schema that describes the same value, and tells whether it says what that is.
+    fn add_part(&mut self, part: Self) -> bool {
+        let is_described = part.is_described;
+        self.is_text |= part.is_text;
+        self.has_reference |= part.has_reference;
+        self.absorb(part);
+        is_described
+    }
+
     /// Takes what was found a level further down.
     fn absorb(&mut self, inner: Self) {
         self.names_images |= inner.names_images;
@@ -163,10 +202,112 @@ enum Open {
     WithoutProperties,
 }
 
+/// The property under which every object has its metadata, and every pod template.
+const METADATA: &str = "metadata";
+
 /// Reads a schema.
 #[derive(Debug, Clone, Copy)]
 struct Reader {
     open: Open,
+}
+
+impl Reader {
+    /// What reads the schema of a property.
+    fn of_property(self, key: &str) -> Self {
+        if key == METADATA { Self { open: Open::Nothing } } else { self }
+    }
+
+    /// What reads schemas that only say more of a value.
+    fn of_parts(self) -> Self {
+        Self { open: Open::Nothing }
+    }
+
+    /// Reads the message `JSONSchemaProps` (k8s.io/apiextensions-apiserver, `apiextensions/v1/generated.proto`), which may hold so many
+    /// others in one another. Texts that are empty there are none.
+    fn message(self, message: &[u8], levels: usize) -> Result<Schema, Broken> {
+        let levels = levels.checked_sub(1).ok_or(Broken)?;
+        let mut schema = Schema::default();
+        let mut of_type = None;
+        let mut is_described = false;
+        for field in Fields(message) {
+            match field? {
+                (number::REF, Value::Bytes([_, ..])) => return Err(Broken),
+                (number::TYPE, Value::Bytes(text @ [_, ..])) => of_type = str::from_utf8(text).ok(),
+                (number::ITEMS, Value::Bytes(items)) => {
+                    is_described = true;
+                    for field in Fields(items) {
+                        if let (number::ITEMS_SCHEMA | number::ITEMS_SCHEMAS, Value::Bytes(item)) = field? {
+                            schema.absorb(self.message(item, levels)?.under(None));
+                        }
+                    }
+                }
+                (number::ALL_OF | number::ONE_OF | number::ANY_OF, Value::Bytes(part)) => {
+                    is_described |= schema.add_part(self.of_parts().message(part, levels)?);
+                }
+                (number::PROPERTIES, Value::Bytes(entry)) => {
+                    is_described = true;
+                    let (mut key, mut property) = ("", &[][..]);
+                    for field in Fields(entry) {
+                        match field? {
+                            (number::ENTRY_KEY, Value::Bytes(text)) => key = str::from_utf8(text).map_err(|_| Broken)?,
+                            (number::ENTRY_VALUE, Value::Bytes(message)) => property = message,
+                            _ => {}
+                        }
+                    }
+                    schema.add_property(key, self.of_property(key).message(property, levels)?);
+                }
+                (number::ADDITIONAL_PROPERTIES, Value::Bytes(additional)) => {
+                    is_described = true;
+                    let (mut is_allowed, mut values) = (false, None);
+                    for field in Fields(additional) {
+                        match field? {
+                            (number::ADDITIONAL_ALLOWS, Value::Number(allows)) => is_allowed = allows != 0,
+                            (number::ADDITIONAL_SCHEMA, Value::Bytes(message)) => values = Some(message),
+                            _ => {}
+                        }
+                    }
+                    match values {
+                        Some(values) => schema.absorb(self.message(values, levels)?.under(None)),
+                        None => schema.names_images |= is_allowed && self.open != Open::Nothing,
+                    }
+                }
+                (number::PRESERVE_UNKNOWN_FIELDS | number::EMBEDDED_RESOURCE, Value::Number(is_open)) => {
+                    schema.names_images |= is_open != 0 && self.open != Open::Nothing;
+                }
+                (number::INT_OR_STRING, Value::Number(is_scalar)) => is_described |= is_scalar != 0,
+                _ => {}
+            }
+            if schema.names_images {
+                // All is said.
+                return Ok(schema);
+            }
+        }
+        Ok(schema.settled(of_type, is_described, self.open))
+    }
+}
+
+/// The numbers of the fields in the messages of a schema.
+mod number {
+    pub(super) const REF: u64 = 3;
+    pub(super) const TYPE: u64 = 5;
+    pub(super) const ITEMS: u64 = 24;
+    pub(super) const ALL_OF: u64 = 25;
+    pub(super) const ONE_OF: u64 = 26;
+    pub(super) const ANY_OF: u64 = 27;
+    pub(super) const PROPERTIES: u64 = 29;
+    pub(super) const ADDITIONAL_PROPERTIES: u64 = 30;
+    pub(super) const PRESERVE_UNKNOWN_FIELDS: u64 = 38;
+    pub(super) const EMBEDDED_RESOURCE: u64 = 39;
+    pub(super) const INT_OR_STRING: u64 = 40;
+    /// Of an entry of a map.
+    pub(super) const ENTRY_KEY: u64 = 1;
+    pub(super) const ENTRY_VALUE: u64 = 2;
+    /// Of `JSONSchemaPropsOrArray`.
+    pub(super) const ITEMS_SCHEMA: u64 = 1;
+    pub(super) const ITEMS_SCHEMAS: u64 = 2;
+    /// Of `JSONSchemaPropsOrBool`.
+    pub(super) const ADDITIONAL_ALLOWS: u64 = 1;
+    pub(super) const ADDITIONAL_SCHEMA: u64 = 2;
 }
 
 /// The keywords that matter.
@@ -226,9 +367,7 @@ impl<'de> Visitor<'de> for Reader {
                     is_described = true;
                     schema.absorb(access.next_value_seed(self)?.under(None));
                 }
-                Keyword::Parts => {
-                    is_described |= access.next_value_seed(Parts { reader: Self { open: Open::Nothing }, into: &mut schema })?
-                }
+                Keyword::Parts => is_described |= access.next_value_seed(Parts { reader: self.of_parts(), into: &mut schema })?,
                 Keyword::Reference => {
                     is_described = true;
                     let to: String = access.next_value()?;
@@ -240,15 +379,7 @@ impl<'de> Visitor<'de> for Reader {
                 Keyword::Other => drop(access.next_value::<IgnoredAny>()?),
             }
         }
-        schema.is_described = is_described || of_type.is_some();
-        schema.is_text |= of_type.as_deref() == Some("string");
-        schema.names_images |= !is_described
-            && match of_type.as_deref() {
-                None => self.open != Open::Nothing,
-                Some("object" | "array") => self.open == Open::WithoutProperties,
-                Some(_) => false,
-            };
-        Ok(schema)
+        Ok(schema.settled(of_type.as_deref(), is_described, self.open))
     }
 
     /// `additionalProperties: true`.
@@ -284,15 +415,8 @@ impl<'de> Visitor<'de> for Properties<'_> {
                 access.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let is_metadata = key == "metadata";
-            let reader = if is_metadata { Reader { open: Open::Nothing } } else { self.reader };
-            let mut property = access.next_value_seed(reader)?;
-            if is_metadata {
-                // The metadata that all objects have leads to the list of managed fields, and that to anything at all.
-                property.references.clear();
-            }
-            self.into.has_reference |= key == "reference" && property.is_text;
-            self.into.absorb(property.under(Some(&key)));
+            let property = access.next_value_seed(self.reader.of_property(&key))?;
+            self.into.add_property(&key, property);
         }
         Ok(())
     }
@@ -322,10 +446,7 @@ impl<'de> Visitor<'de> for Parts<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<bool, A::Error> {
         let mut is_described = false;
         while let Some(part) = access.next_element_seed(self.reader)? {
-            is_described |= part.is_described;
-            self.into.is_text |= part.is_text;
-            self.into.has_reference |= part.has_reference;
-            self.into.absorb(part);
+            is_described |= self.into.add_part(part);
         }
         Ok(is_described)
     }
@@ -396,12 +517,69 @@ impl<'de> Visitor<'de> for Schemas {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
 
-    /// The answer for a schema written in YAML.
+    /// The answer for a schema written in YAML, which is the same in both forms.
     fn answer(schema: &str) -> bool {
-        let value: serde_json::Value = serde_saphyr::from_str(schema).unwrap();
-        may_name_images(&RawValue::from_string(value.to_string()).unwrap())
+        let value: Json = serde_saphyr::from_str(schema).unwrap();
+        let answer = may_name_images(value.to_string().as_bytes());
+        assert_eq!(message_may_name_images(&message(&value)), answer, "in protobuf: {schema}");
+        answer
+    }
+
+    /// A field with a length, and one with a boolean.
+    fn field(number: u64, value: &[u8]) -> Vec<u8> {
+        let mut bytes = varint(number << 3 | 2);
+        bytes.extend(varint(u64::try_from(value.len()).unwrap()));
+        bytes.extend(value);
+        bytes
+    }
+
+    fn flag(number: u64, value: bool) -> Vec<u8> {
+        let mut bytes = varint(number << 3);
+        bytes.push(value.into());
+        bytes
+    }
+
+    fn varint(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+            value >>= 7;
+        }
+        bytes.push(u8::try_from(value).unwrap());
+        bytes
+    }
+
+    /// A schema as an API server encodes it: with the texts that are not there.
+    fn message(schema: &Json) -> Vec<u8> {
+        let mut bytes = [field(1, b""), field(4, b"what it is")].concat();
+        let of_type = schema.get("type").and_then(Json::as_str).unwrap_or_default();
+        bytes.extend(field(5, of_type.as_bytes()));
+        for (key, value) in schema.as_object().into_iter().flatten() {
+            bytes.extend(match (key.as_str(), value) {
+                ("items", items) => field(24, &field(1, &message(items))),
+                ("allOf", Json::Array(parts)) => parts.iter().flat_map(|part| field(25, &message(part))).collect(),
+                ("oneOf", Json::Array(parts)) => parts.iter().flat_map(|part| field(26, &message(part))).collect(),
+                ("anyOf", Json::Array(parts)) => parts.iter().flat_map(|part| field(27, &message(part))).collect(),
+                ("not", part) => field(28, &message(part)),
+                ("properties", Json::Object(properties)) => properties
+                    .iter()
+                    .flat_map(|(key, property)| field(29, &[field(1, key.as_bytes()), field(2, &message(property))].concat()))
+                    .collect(),
+                ("additionalProperties", Json::Bool(allows)) => field(30, &flag(1, *allows)),
+                ("additionalProperties", schema) => field(30, &[flag(1, true), field(2, &message(schema))].concat()),
+                ("nullable", Json::Bool(value)) => flag(37, *value),
+                ("x-kubernetes-preserve-unknown-fields", Json::Bool(value)) => flag(38, *value),
+                ("x-kubernetes-embedded-resource", Json::Bool(value)) => flag(39, *value),
+                ("x-kubernetes-int-or-string", Json::Bool(value)) => flag(40, *value),
+                ("required" | "pattern" | "default" | "type" | "description", _) => Vec::new(),
+                other => panic!("the test writes no {other:?}"),
+            });
+        }
+        bytes
     }
 
     /// A schema with `spec` as the only property beside those of every object.
@@ -509,13 +687,21 @@ mod tests {
     #[test]
     fn what_cannot_be_read_may_hold_anything() {
         for schema in ["7", "{\"type\": 7}", "{\"type\": \"object\", \"properties\": []}"] {
-            assert!(may_name_images(&RawValue::from_string(schema.to_owned()).unwrap()), "{schema}");
+            assert!(may_name_images(schema.as_bytes()), "{schema}");
         }
         let deep = |levels: usize| {
             format!("{}{{\"type\":\"string\"}}{}", "{\"type\":\"object\",\"properties\":{\"a\":".repeat(levels), "}}".repeat(levels))
         };
-        assert!(!may_name_images(&RawValue::from_string(deep(50)).unwrap()));
-        assert!(may_name_images(&RawValue::from_string(deep(5_000)).unwrap()));
+        assert!(!may_name_images(deep(50).as_bytes()));
+        assert!(may_name_images(deep(5_000).as_bytes()));
+
+        let deep =
+            |levels: usize| (0..levels).fold(field(5, b"string"), |inner, _| field(29, &[field(1, b"a"), field(2, &inner)].concat()));
+        assert!(!message_may_name_images(&deep(50)));
+        assert!(message_may_name_images(&deep(5_000)));
+        for cut in [&[0x12][..], &[0x2a, 0x06, b's'], &field(29, &[0x0a])] {
+            assert!(message_may_name_images(cut), "{cut:?}");
+        }
     }
 
     /// A document in which `Thing` of `x.io/v1` has a schema, among others.
@@ -527,7 +713,7 @@ mod tests {
                Meta: {{type: object, properties: {{managedFields: {{type: array, items: {{type: object}}}}}}}},
                Unused: {{type: object, properties: {{image: {{type: string}}}}}}{others}}}}}}}"
         );
-        let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let value: Json = serde_saphyr::from_str(&text).unwrap();
         Document::read(value.to_string().as_bytes()).unwrap()
     }
 

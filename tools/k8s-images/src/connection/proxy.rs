@@ -42,7 +42,12 @@ pub(super) fn proxy(entry: Option<&str>, server: &Uri, variable: &dyn Fn(&str) -
     let first =
         |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)));
     let Some((name, url)) = first(names) else { return Ok(None) };
-    let exceptions = first(["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, list)| that_fit(&list, server));
+    let exceptions = first(["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, list)| list);
+    // The matcher takes it for any name, and for no address.
+    if exceptions.split(',').any(|exception| exception.trim() == "*") {
+        return Ok(None);
+    }
+    let exceptions = that_fit(&exceptions, server);
     // Which proxy it is does not matter to whether the server is excepted.
     let any = "http://proxy.invalid";
     if Matcher::builder().http(any).https(any).no(exceptions).build().intercept(server).is_none() {
@@ -139,6 +144,8 @@ mod tests {
             ("https://[fd00::1]:6443", &[p, ("NO_PROXY", "[fd00::1]:6443")], None),
             ("https://[fd00::1]:6443", &[p, ("NO_PROXY", "fd00::1")], None),
             ("https://api", &[p, ("NO_PROXY", "*")], None),
+            ("https://10.1.2.3:6443", &[p, ("NO_PROXY", "x, *")], None),
+            ("https://[fd00::1]:6443", &[p, ("NO_PROXY", "*")], None),
             // What excepts the proxy itself says nothing of the server.
             ("https://api", &[p, ("NO_PROXY", "p")], Some("http://p:3128/")),
         ] {
