@@ -249,6 +249,43 @@ fn a_name_that_only_the_runtime_knows_is_in_use_too() {
 }
 
 #[test]
+fn pods_that_have_ended_are_told_from_those_that_run() {
+    let pod = |name: &str, phase: &str| {
+        json!({"metadata": {"name": name, "namespace": "shop",
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "import", "controller": true}]},
+            "spec": {"containers": [{"name": "app", "image": "r.io/import:7"}]}, "status": {"phase": phase}})
+    };
+    let counts = |phases: &[&str]| {
+        let pods: Vec<Value> = phases.iter().enumerate().map(|(number, phase)| pod(&format!("import-{number}"), phase)).collect();
+        let list = json!({"kind": "PodList", "apiVersion": "v1", "items": pods}).to_string();
+        let ran = tool().args(["-f", "-", "--name", "prod"]).stdin(list).run().succeeds();
+        let uses = ran.records_of("use");
+        assert_eq!(uses.len(), 1, "{uses:?}");
+        (uses[0]["pods"].clone(), uses[0].get("finishedPods").cloned())
+    };
+    assert_eq!(counts(&["Succeeded", "Failed", "Running", "Pending"]), (json!(4), Some(json!(2))));
+    assert_eq!(counts(&["Running"]), (json!(1), None));
+}
+
+#[test]
+fn a_parameter_in_the_place_of_an_image_is_said_and_leaves_the_source_complete() {
+    let files = folder(&[(
+        "flows.yaml",
+        "apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nmetadata: {name: build, namespace: ci}\nspec:\n  templates:
+  - {name: compile, container: {image: 'r.io/compiler:3'}}\n  - name: test\n    container:\n      image: '{{inputs.parameters.image}}'
+---\napiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: sign}\nspec: {steps: [{name: sign, image: $(params.image)}, {name: push, image: 'r.io/push:1'}]}\n",
+    )]);
+    let ran = tool().arg("-f").arg(files.path()).args(["--name", "ci"]).run().succeeds();
+    assert_eq!(images(&ran), ["r.io/push:1", "r.io/compiler:3"]);
+    assert_eq!(source(&ran)["complete"], json!(true));
+    let note = "what comes of it is known from pods alone (and 1 more in it)";
+    ran.stderr_has("flows.yaml, line 9: WorkflowTemplate ci/build, image of test: ").stderr_has(note);
+    // The same in a template that nobody fills in is an image that nobody sees.
+    let rollout = workload("Rollout", "web", "{{inputs.parameters.image}}");
+    is_incomplete(tool().args(["-f", "-"]).stdin(rollout).run(), "Rollout shop/web, container app");
+}
+
+#[test]
 fn a_list_of_images_is_a_source_of_lines() {
     let text = "# compose\nnginx:1.27\n\nregistry.example.com/app@sha256:";
     let text = format!("{text}{HEX}\nnginx:1.27\n");
