@@ -215,7 +215,7 @@ async fn objects(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace:
     };
     let take = |gathered: &mut Gathered, item: Item<'_>| {
         let item = document::json(text(&item)?).map_err(|fault| fault.cause)?;
-        let mut found = Found::default();
+        let mut found = Found::of_custom_resources();
         found.add_item(&item, &of);
         found.objects.into_iter().for_each(|object| gathered.gathering.add(object));
         // What a custom resource names as an image may be a parameter that is yet to be filled in, or another thing's image. That is

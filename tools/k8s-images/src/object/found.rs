@@ -20,9 +20,16 @@ pub(crate) struct Found {
     pub(crate) faults: Vec<Fault>,
     /// What may be.
     pub(crate) doubts: Vec<Doubt>,
+    /// Whether the objects are known to be custom resources, which otherwise their groups tell.
+    are_custom: bool,
 }
 
 impl Found {
+    /// Of objects of which their cluster says that they are custom resources.
+    pub(crate) fn of_custom_resources() -> Self {
+        Self { are_custom: true, ..Self::default() }
+    }
+
     /// Reads all documents of a text.
     pub(crate) fn in_text(text: &str) -> Self {
         let (documents, faults) = document::read(text);
@@ -62,6 +69,9 @@ impl Found {
             return;
         }
         let mut mentions = Mentions::of(&identity);
+        if self.are_custom {
+            mentions.take_for_custom();
+        }
         mentions.add_object(map, kind);
         if kind == "Pod" {
             mentions.add_statuses(map);
@@ -83,6 +93,7 @@ impl Found {
     pub(crate) fn add_item(&mut self, item: &Node, list: &Identity) {
         match item {
             Node::Map(map) => self.add_object(map, Some(list)),
+            Node::Null => self.fault(None, format!("{}: one of its items is empty", list.kind.as_deref().unwrap_or("a list"))),
             other => self.add(other),
         }
     }
@@ -113,6 +124,9 @@ impl Found {
     /// like a list's may.
     fn add_beside_items(&mut self, list: &Map, identity: &Identity) {
         let mut mentions = Mentions::of(identity);
+        if self.are_custom {
+            mentions.take_for_custom();
+        }
         list.pairs().filter(|(key, _)| *key != "items").for_each(|(_, value)| mentions.descend(value));
         let Mentions { found, faults, doubts, .. } = mentions;
         self.faults.extend(faults);
@@ -323,5 +337,30 @@ pub(super) mod tests {
     fn what_is_no_object_is_counted() {
         let found = Found::in_text("replicas: 3\nimage: {repository: a, tag: b}\n---\napiVersion: v1\nkind: Service\n---\n");
         assert_eq!((found.strangers, found.objects.len(), found.faults), (1, 2, vec![]));
+    }
+
+    /// Only the cluster knows of a group of the form of Kubernetes' own that it is another's (KEP-1111).
+    #[test]
+    fn what_a_cluster_calls_a_custom_resource_is_one_whatever_its_group() {
+        let text = "apiVersion: tools.k8s.io/v1\nkind: Thing\nmetadata: {name: t}\nspec: {image: 'r.io/a:1', containers: {x: {image: 'r.io/b:1'}}}\n";
+        let (documents, _) = document::read(text);
+        let images = |mut found: Found| -> Vec<String> {
+            documents.iter().for_each(|document| found.add(document));
+            found.objects.into_iter().flat_map(|object| object.mentions).map(|mention| mention.image).collect()
+        };
+        assert_eq!(images(Found::of_custom_resources()), ["r.io/b:1", "r.io/a:1"]);
+        assert_eq!(images(Found::default()), [""; 0]);
+    }
+
+    #[test]
+    fn an_item_that_is_nothing_hides_what_it_was() {
+        let list = Identity { kind: Some("PodList".to_owned()), ..Identity::default() };
+        let mut found = Found::default();
+        found.add_item(&Node::Null, &list);
+        assert!(
+            matches!(found.faults.as_slice(), [one] if one.cause.contains("PodList") && one.cause.contains("is empty")),
+            "{:?}",
+            found.faults
+        );
     }
 }
