@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::discovery::Listable;
 use super::kinds::Resource;
+use super::message::null_is_empty;
 use super::schema;
 
 /// What a CustomResourceDefinition says.
@@ -94,7 +95,8 @@ struct Validation<'a> {
 
 #[derive(Default, Deserialize)]
 struct Status {
-    #[serde(default)]
+    /// Null until a controller saw the definition.
+    #[serde(default, deserialize_with = "null_is_empty")]
     conditions: Vec<Condition>,
 }
 
@@ -153,6 +155,12 @@ mod tests {
                 format!(", status: {{conditions: [{{type: NamesAccepted, status: 'False'}}, {{type: Established, status: '{status}'}}]}}");
             assert_eq!(read(&version("v1", true, true, IMAGE), &status).is_served, expected);
         }
+    }
+
+    #[test]
+    fn a_definition_that_no_controller_saw_yet_is_one() {
+        let status = ", status: {acceptedNames: {kind: '', plural: ''}, conditions: null, storedVersions: null}";
+        assert!(read(&version("v1", true, true, IMAGE), status).is_served);
     }
 
     #[test]
