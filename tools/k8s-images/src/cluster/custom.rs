@@ -94,7 +94,8 @@ pub(super) async fn choose(requests: &Requests, asked: &Asked) -> Answer {
 /// All definitions of a cluster.
 async fn definitions(requests: &Requests) -> Result<Vec<Definition>, Failure> {
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned();
-    let query = Query { path, form: Form::Json, limit: Some(DEFINITIONS), ..Query::default() };
+    let kind = Some("CustomResourceDefinitionList".to_owned());
+    let query = Query { path, kind, form: Form::Json, limit: Some(DEFINITIONS), ..Query::default() };
     let take = |definitions: &mut Vec<Definition>, item: Item<'_>| {
         definitions.push(Definition::read(text(&item)?)?);
         Ok(())
