@@ -344,25 +344,37 @@ pub enum ImageId {
     Config(Digest),
 }
 
+impl ImageId {
+    /// The digest of a config, if that is what a text is.
+    #[must_use]
+    pub fn config(text: &str) -> Option<Digest> {
+        let bare = Self::without_scheme(text.trim());
+        match bare.split_once(':') {
+            Some(("sha256" | "sha512", _)) => bare.parse().ok(),
+            // A bare 64-digit hexadecimal text is how some runtimes write a config's digest.
+            None if bare.len() == 64 => format!("sha256:{bare}").parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn without_scheme(text: &str) -> &str {
+        let schemes = ["docker-pullable://", "docker://", "containerd://", "cri-o://"];
+        schemes.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text)
+    }
+}
+
 impl FromStr for ImageId {
     type Err = InvalidName;
 
     /// Reads the forms that docker-shim, cri-dockerd, containerd and CRI-O write.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let text = text.trim();
-        let bare = ["docker-pullable://", "docker://", "containerd://", "cri-o://"]
-            .iter()
-            .find_map(|scheme| text.strip_prefix(scheme))
-            .unwrap_or(text);
-        if let Ok(digest) = bare.parse() {
+        if let Some(digest) = Self::config(text) {
             return Ok(Self::Config(digest));
         }
-        // A bare 64-digit hexadecimal text is how some runtimes write a config's digest.
-        if let Ok(digest) = format!("sha256:{bare}").parse() {
-            return Ok(Self::Config(digest));
-        }
-        let reference: Reference =
-            bare.parse().map_err(|_| InvalidName::new(text, "an imageID, such as docker-pullable://registry.example.com/app@sha256:…"))?;
+        let reference: Reference = Self::without_scheme(text)
+            .parse()
+            .map_err(|_| InvalidName::new(text, "an imageID, such as docker-pullable://registry.example.com/app@sha256:…"))?;
         if reference.digest.is_none() {
             return Err(InvalidName::new(text, "an imageID: it has no digest"));
         }

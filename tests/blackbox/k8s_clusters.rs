@@ -1,7 +1,7 @@
 //! `k8s-images` on live clusters: a real control plane, a module for each topic.
 //!
 //! The cluster that tests share has no custom resources, because these belong to the whole of it: a test of them has its own.
-//! `scripts/test` leaves this module out when it runs the others again on another registry: only [`eviction`] needs one, and asks nothing
+//! `scripts/test` leaves this module out when it runs the others again on another registry: only `eviction` needs one, and asks nothing
 //! of it that `pipeline` does not ask of both.
 
 mod choosing;
@@ -17,6 +17,7 @@ mod kubeconfigs;
 mod opt_in;
 mod quiet;
 mod rights;
+mod roles;
 mod ways_in;
 
 use serde_json::{Value, json};

@@ -62,3 +62,33 @@ fn a_name_that_matches_nothing_is_told_what_there_is() {
     let ran = tool(&many()).args(["--context", "prod", "--skip-context", "stage"]).run().succeeds();
     assert_eq!(names(&ran.stderr_has("k8s-images: --skip-context stage matches no context\n")), ["prod"]);
 }
+
+#[test]
+fn the_help_names_every_flag_about_clusters() {
+    let flags = [
+        "--context",
+        "--skip-context",
+        "--kubeconfig",
+        "--in-cluster",
+        "--as",
+        "--as-group",
+        "--jobs",
+        "--timeout",
+        "--namespace",
+        "--selector",
+        "--no-custom-resources",
+        "--helm-history",
+        "--nodes",
+        "--allow-missing",
+        "--name",
+        "--generate",
+    ];
+    for help in ["-h", "--help"] {
+        let ran = Tool::new("k8s-images").arg(help).run().succeeds();
+        let text = ran.stdout();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        for flag in flags {
+            assert!(words.contains(&flag), "{help} says nothing of {flag}\n{ran}");
+        }
+    }
+}

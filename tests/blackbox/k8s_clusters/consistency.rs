@@ -38,6 +38,15 @@ fn is_first_page(path: &'static str) -> impl Fn(&Request) -> bool {
     move |request| request.path() == path && request.parameters("continue").is_empty()
 }
 
+/// A version, which is a number in each server so far, and compared as such.
+fn number(version: &Value) -> u64 {
+    version.as_str().unwrap().parse().unwrap()
+}
+
+fn version(object: &Value) -> u64 {
+    number(&object["metadata"]["resourceVersion"])
+}
+
 /// The names of the pods in an inventory.
 fn pods(ran: &Ran) -> BTreeSet<String> {
     ran.records_of("use").iter().map(|used| used["pod"].as_str().unwrap().to_owned()).collect()
@@ -126,7 +135,7 @@ fn all_pages_are_of_one_moment_and_half_of_them_count_for_nothing() {
     let namespace = cluster.namespace();
     let count = PAGE + 20;
     cluster.run_pods(&namespace, &json!({}), count, |number| (format!("pod-{number:04}"), spec("app")));
-    cluster.create(
+    let last = cluster.create(
         &format!("/apis/apps/v1/namespaces/{namespace}/daemonsets"),
         json!({"metadata": {"name": "agent"}, "spec": {"selector": {"matchLabels": {"app": "agent"}},
             "template": {"metadata": {"labels": {"app": "agent"}}, "spec": spec("agent")}}}),
@@ -137,14 +146,17 @@ fn all_pages_are_of_one_moment_and_half_of_them_count_for_nothing() {
     let running = Tool::new("k8s-images").env("KUBECONFIG", kubeconfig.path()).arg("--no-custom-resources").spawn();
     gate.wait();
     cluster.kubectl(&["-n", &namespace, "delete", "pod", "pod-0510", "--force", "--grace-period=0"]);
-    cluster.run_pod(&namespace, "pod-0999", spec("new"));
+    let later = cluster.run_pod(&namespace, "pod-0999", spec("new"));
     gate.open();
-    let uses = running.wait().succeeds().records_of("use");
+    let ran = running.wait().succeeds();
+    let uses = ran.records_of("use");
     let mut names: Vec<&str> = uses.iter().filter_map(|used| used["pod"].as_str()).collect();
     names.sort_unstable();
     let expected: Vec<String> = (0..count).map(|number| format!("pod-{number:04}")).collect();
     assert_eq!(names, expected);
     assert_eq!(proxy.count(is_of("/api/v1/pods")), 2);
+    let read_at = number(&ran.the("trailer")["resourceVersions"]["prod"]["pods"]);
+    assert!((version(&last)..version(&later)).contains(&read_at), "the list is that of its first page, and not of {read_at}");
 
     // The page that is held is asked of a server that is not there any more, and then nothing listens at all.
     let gate = proxy.hold_before(is_next_page("/api/v1/pods"));
@@ -251,7 +263,6 @@ fn a_list_that_always_breaks_off_is_incomplete() {
 fn the_versions_of_the_lists_are_in_the_trailer() {
     let cluster = Cluster::with().no_controllers().start();
     let namespace = cluster.namespace();
-    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
     let before = version(&cluster.run_pod(&namespace, "web", spec("web")));
     let ran = tool(&cluster).run().succeeds();
     let after = version(&cluster.run_pod(&namespace, "later", spec("later")));
@@ -271,7 +282,7 @@ fn the_versions_of_the_lists_are_in_the_trailer() {
     ];
     assert!(kinds.iter().all(|kind| keys.contains(kind)), "{versions}");
     for (kind, value) in versions.as_object().unwrap() {
-        let value: u64 = value.as_str().unwrap().parse().unwrap();
+        let value = number(value);
         assert!((before..after).contains(&value), "{kind} was read at {value}, between {before} and {after}");
     }
 }

@@ -229,7 +229,7 @@ fn a_context_that_fails_fails_alone() {
         ("bad-plugin", cluster.access().exec("bad-plugin", &[]), "bad-plugin"),
         ("slow-plugin", cluster.access().exec("slow-plugin", &[]), "slow-plugin"),
         ("no-cluster-api", Access::to(&elsewhere.url()), "pods"),
-        ("silent", Access::to(&silent.url()), "3s"),
+        ("silent", Access::to(&silent.url()), "8s"),
         ("not-a-url", Access::to("127.0.0.1 6443"), "server"),
     ];
     let mut kubeconfig = Kubeconfig::new().context("good", cluster.access());
@@ -244,7 +244,7 @@ fn a_context_that_fails_fails_alone() {
         .program("slow-plugin", "echo $$ > slow-plugin.pid; exec sleep 600");
     let slow_plugin = tool.home().join("slow-plugin.pid");
     let ran = tool
-        .args(["--namespace", &namespace, "--jobs", "12", "--timeout", "3s"])
+        .args(["--namespace", &namespace, "--jobs", "12", "--timeout", "8s"])
         .run()
         .status(1)
         .stderr_has("--context good")

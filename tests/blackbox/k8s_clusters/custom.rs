@@ -218,6 +218,41 @@ fn each_resource_is_read_once_in_a_version_that_is_served() {
     let list = |of: &str| format!("GET /apis/versions.example.com/{of}?limit=50");
     assert_eq!(lists, [list("v1/emptys"), list("v1/storeds"), list("v2/lates"), list("v2/moveds")]);
     ran.stderr_has("the cluster does not serve retireds.versions.example.com");
+
+    // An operator that is away converts nothing. What is read as it is stored needs it not.
+    let conversion = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:1/convert"}}}}});
+    for plural in ["storeds", "moveds"] {
+        let name = format!("{plural}.versions.example.com");
+        cluster.kubectl(&["patch", "crd", &name, "--type=merge", "--patch", &conversion.to_string()]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while cluster.client().send("GET", "/apis/versions.example.com/v2/moveds", &[], b"").status == 200 {
+        assert!(Instant::now() < deadline, "what must be converted is served without a converter for a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ran = tool(&cluster).run().status(1).stderr_has("listing moveds.versions.example.com: ").stderr_has("connection refused");
+    are_used(&ran, &namespace, &[used("Stored", "storeds")]);
+    let ran = tool(&cluster).args(["--allow-missing", "moveds.versions.example.com"]).run().succeeds();
+    assert_eq!(ran.the("header")["scope"]["sources"][0]["missing"], json!(["moveds.versions.example.com"]));
+}
+
+/// Two operators want one name: the second to come is not served.
+#[test]
+fn a_definition_that_the_cluster_refuses_is_said() {
+    let cluster = Cluster::with().no_controllers().start();
+    let namespace = cluster.namespace();
+    rollouts(&cluster);
+    cluster.run_pod(&namespace, "web", json!({"containers": [{"name": "app", "image": "registry.example.com/team/web:1"}]}));
+    cluster.apply(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: others.argoproj.io}\nspec:\n  \
+         group: argoproj.io\n  scope: Namespaced\n  names: {kind: Rollout, plural: others}\n  versions:\n  - name: v1alpha1\n    \
+         served: true\n    storage: true\n    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}\n",
+    );
+    cluster.kubectl(&["wait", "--for=condition=NamesAccepted=False", "--timeout=60s", "crd/others.argoproj.io"]);
+    let ran = tool(&cluster).run().succeeds().stderr_has("the cluster does not serve others.argoproj.io");
+    assert_eq!(ran.the("use")["name"], "web");
+    assert!(ran.the("trailer")["resourceVersions"]["prod"]["rollouts.argoproj.io"].is_string(), "{ran}");
 }
 
 /// What Argo's Workflows and Tekton's tasks call a container; of a parameter only the pods know what it comes to.

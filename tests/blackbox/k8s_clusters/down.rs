@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::ports::free_port;
 use tests::*;
 
-use super::quiet::{ALL, not_whole, quiet, uses, whole};
+use super::quiet::{ALL, not_whole, quiet, sources, uses, whole};
 
 fn tool(kubeconfig: &Kubeconfig) -> Tool {
     Tool::new("k8s-images").env("KUBECONFIG", kubeconfig.path())
@@ -131,4 +131,22 @@ fn what_is_not_known_is_taken_for_nothing_by_nobody() {
     let verdict = ran.the("manifest");
     assert_eq!((&verdict["tags"], &verdict["verdict"]["action"]), (&json!(["0"]), &json!("delete")), "{ran}");
     select("--allow-incomplete prod").status(3);
+}
+
+#[test]
+fn what_was_not_read_under_one_name_is_known_under_none() {
+    let closed = format!("https://127.0.0.1:{}", free_port());
+    let down = quiet().access().server(&closed);
+    let kubeconfig = Kubeconfig::new().context("down", down).second_name("again", "down").context("prod", quiet().access());
+    let kubeconfig = kubeconfig.second_name("too", "prod");
+    let ran = tool(&kubeconfig).run().status(1);
+    let error = "the server cannot be reached: tcp connect error: Connection refused (os error 111)";
+    let same = |mut source: Value, name: &str| {
+        source["sameAs"] = json!(name);
+        source
+    };
+    let (prod, too) = (whole("prod", &quiet().url()), same(whole("too", &quiet().url()), "prod"));
+    sources(&ran, &[not_whole("down", &closed, error), same(not_whole("again", &closed, error), "down"), prod, too]);
+    assert_eq!(way_on(&ran), "--context prod --context too");
+    ran.stderr_has("does not hold what runs in down, again\n");
 }

@@ -38,12 +38,9 @@ struct Shop {
 impl Shop {
     /// Repositories with eight versions each, the first made 80 days ago and the last 10 days ago.
     fn with(repositories: &[&str]) -> Self {
-        let images: Vec<(String, Image)> = repositories
-            .iter()
-            .flat_map(|repository| (1..=8).map(move |version| ((*repository).to_owned(), image(repository, version))))
-            .collect();
+        let versions = |repository: &str| (1..=8).map(|version| (repository.to_owned(), image(repository, version))).collect::<Vec<_>>();
         let registry = Registry::start();
-        push_all(&registry, &images);
+        push_all(&registry, &repositories.iter().flat_map(|repository| versions(repository)).collect::<Vec<_>>());
         let cluster = Cluster::start();
         let namespace = cluster.namespace();
         Self { registry, cluster, namespace, folder: temporary() }
@@ -64,12 +61,11 @@ impl Shop {
         self.cluster.kubectl(&all);
     }
 
-    /// The images that the pods, or whatever is listed there, name now.
-    fn wait_for_image(&self, path: &str, container: &str, image: &str) {
-        self.cluster.wait(&path.replace("NAMESPACE", &self.namespace), |list| {
-            let mut items = list["items"].as_array()?.iter();
-            items.any(|item| item.pointer(container).is_some_and(|found| *found == self.image(image))).then_some(())
-        });
+    /// Waits until a controller has made a pod of this image.
+    fn wait_for_pod_of(&self, image: &str) {
+        let (pods, image) = (format!("/api/v1/namespaces/{}/pods", self.namespace), self.image(image));
+        self.cluster
+            .wait(&pods, |list| list["items"].as_array()?.iter().any(|pod| pod["spec"]["containers"][0]["image"] == image).then_some(()));
     }
 
     /// A script as a careful person runs it.
@@ -128,21 +124,23 @@ fn deployment(name: &str, more: &str) -> String {
     )
 }
 
-/// What needs the fourth version of a repository, where all others are new or needed by nobody.
-const NEEDED: [&str; 9] = ["agent", "config", "db", "model", "release", "report", "rollout", "web", "worker"];
+/// Those of which something needs the fourth version, and nothing one before it.
+const NEEDED: [&str; 10] = [
+    "shop/agent",
+    "shop/config",
+    "shop/db",
+    "shop/model",
+    "shop/pinned",
+    "shop/release",
+    "shop/report",
+    "shop/rollout",
+    "shop/web",
+    "shop/worker",
+];
 
-/// A cluster in which each repository is needed in a way of its own.
+/// A cluster in which each repository is needed in a way of its own, but for one that nobody needs.
 fn shop() -> Shop {
-    let shop = Shop::with(
-        &NEEDED
-            .iter()
-            .map(|name| format!("shop/{name}"))
-            .chain(["shop/pinned".to_owned(), "lab/try".to_owned()])
-            .collect::<Vec<_>>()
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
+    let shop = Shop::with(&[&NEEDED[..], &["lab/try"]].concat());
     let (cluster, namespace) = (&shop.cluster, &shop.namespace);
 
     // Scaled to zero; started by a clock; an agent for nodes that are yet to come; a custom resource; and what will change below.
@@ -188,7 +186,7 @@ fn shop() -> Shop {
     pod_of(cluster, namespace, "app=db");
     for (workload, image) in [("deployment/web", "shop/web:v8"), ("statefulset/db", "shop/db:v8")] {
         shop.kubectl(&["set", "image", workload, &format!("app={}", shop.image(image))]);
-        shop.wait_for_image("/api/v1/namespaces/NAMESPACE/pods", "/spec/containers/0/image", image);
+        shop.wait_for_pod_of(image);
     }
     cluster.wait_for_items(&format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions"), 3);
     shop
@@ -217,22 +215,22 @@ fn what_a_cluster_may_need_survives_and_the_rest_can_be_undone() {
     let before = shop.tags();
     let all: BTreeMap<String, String> = before.iter().map(|(tag, digest)| (digest.clone(), tag.clone())).collect();
     assert_eq!(all.len(), 11 * 8 + 2, "each version is another image, and two are platforms");
-    let needed: Vec<String> = NEEDED.iter().map(|name| format!("shop/{name}:v4")).chain(["shop/web:v8".to_owned(), stable]).collect();
+    let needed: Vec<String> = NEEDED.iter().map(|name| format!("{name}:v4")).chain(["shop/web:v8".to_owned(), stable]).collect();
     let said_by_kubectl: Vec<String> = shop.named_by_kubectl().into_iter().collect();
     for reference in ["shop/web:v4", "shop/web:v8", "shop/web:stable", "shop/model:v4", "shop/db:v8"] {
         assert!(said_by_kubectl.contains(&reference.to_owned()), "{reference} is not in {said_by_kubectl:?}");
     }
     let platforms = ["shop/web:old-amd64", "shop/web:old-arm64"];
-    let of_all = |versions: &[u64]| -> BTreeSet<String> {
-        let names = NEEDED.into_iter().chain(["pinned"]);
-        names.flat_map(|name| versions.iter().map(move |version| format!("shop/{name}:v{version}"))).collect()
+    let tags = |repositories: &[&str], versions: &[u64]| -> BTreeSet<String> {
+        let all = repositories.iter().flat_map(|name| versions.iter().map(move |version| format!("{name}:v{version}")));
+        all.collect()
     };
-    let lab = |versions: std::ops::RangeInclusive<u64>| versions.map(|version| format!("lab/try:v{version}"));
+    let lab = |versions: &[u64]| tags(&["lab/try"], versions);
 
     // In use is v4, so v3 and v2 are the two before it; v6, v7 and v8 are the newest.
     for (script, journal, expected) in [
-        (EVICT, "journal.jsonl", of_all(&[1, 5]).into_iter().chain(lab(1..=8)).collect::<BTreeSet<_>>()),
-        (LIFECYCLE, "lifecycle.jsonl", of_all(&[1, 2, 3, 5]).into_iter().chain(lab(1..=5)).collect()),
+        (EVICT, "journal.jsonl", &tags(&NEEDED, &[1, 5]) | &lab(&[1, 2, 3, 4, 5, 6, 7, 8])),
+        (LIFECYCLE, "lifecycle.jsonl", &tags(&NEEDED, &[1, 2, 3, 5]) | &lab(&[1, 2, 3, 4, 5])),
     ] {
         let ran = shop.shell(script).run().succeeds().stderr_has("skipped 2, failed 0");
         let after = shop.tags();
@@ -258,7 +256,7 @@ fn what_changes_between_plan_and_deletion() {
     shop.shell(PLAN).run().succeeds();
     skopeo::copy(&shop.registry, "shop/web:v2", "shop/web:rollback").unwrap();
     shop.kubectl(&["set", "image", "deployment/web", &format!("app={}", shop.image("shop/web:v5"))]);
-    shop.wait_for_image("/api/v1/namespaces/NAMESPACE/pods", "/spec/containers/0/image", "shop/web:v5");
+    shop.wait_for_pod_of("shop/web:v5");
     let before = shop.tags();
     let tags = |versions: &[u64]| -> BTreeSet<String> { versions.iter().map(|version| format!("shop/web:v{version}")).collect() };
 
@@ -288,7 +286,7 @@ fn what_changes_between_plan_and_deletion() {
 
     // What it was before is in its history, and there for a rollback.
     shop.kubectl(&["rollout", "undo", "deployment/web"]);
-    shop.wait_for_image("/api/v1/namespaces/NAMESPACE/pods", "/spec/containers/0/image", "shop/web:v8");
+    shop.wait_for_pod_of("shop/web:v8");
     shop.pulls(&shop.named_by_kubectl().into_iter().collect::<Vec<_>>());
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use tests::*;
 
+use super::quiet::{ALL, not_whole, quiet, sources, uses, whole};
 use super::{rollouts, tool};
 
 /// The tool with an account's token.
@@ -123,6 +124,31 @@ fn a_missing_right_is_named_and_may_be_forgiven() {
     assert_eq!(missing, ["cronjobs.batch", "podtemplates"]);
 }
 
+#[test]
+fn a_kind_is_forgiven_by_any_of_its_names() {
+    let cluster = quiet();
+    let user = cluster.user();
+    let granted: Vec<&str> = KINDS.into_iter().filter(|kind| *kind != "cronjobs.batch").collect();
+    grant(cluster, &user, &granted);
+    for name in ["CronJob", "cronjob", "cronjobs", "cronjobs.batch", "CRONJOBS.Batch"] {
+        let ran = run(cluster, &user.token, &["--allow-missing", name]).succeeds();
+        let mut expected = whole("prod", &cluster.url());
+        expected["missing"] = json!(["cronjobs.batch"]);
+        sources(&ran, &[expected]);
+        uses(&ran, &[("prod", &["team/shop", "team/web"])]);
+        assert_eq!(ran.the("trailer")["complete"], true);
+        // It is said each time what is not known.
+        ran.stderr_has("k8s-images: prod: may not list cronjobs.batch: ").stderr_has("--allow-missing lets it go");
+    }
+    for name in ["Job", "cronjobs.apps", "pods", "*"] {
+        let ran = run(cluster, &user.token, &["--allow-missing", name]).status(1);
+        assert_eq!((&source(&ran)["complete"], source(&ran).get("missing")), (&json!(false), None), "{name}\n{ran}");
+        uses(&ran, &[("prod", &["team/shop", "team/web"])]);
+    }
+    // Who may read it misses nothing.
+    uses(&run(cluster, &cluster.token(), &["--allow-missing", "cronjobs"]).succeeds(), &[("prod", ALL)]);
+}
+
 /// Without its pods and workloads an inventory is none, whatever a flag allows.
 #[test]
 fn what_runs_is_never_forgiven() {
@@ -187,11 +213,37 @@ fn a_namespace_and_labels_make_an_inventory_partial() {
     assert_eq!((ran.the("header")["scope"]["partial"].clone(), ran.records_of("use").len()), (json!(true), 0));
     // A decider refuses it: what is outside is not known to be unused.
     let narrowed = tool(cluster).args(["--namespace", &one]).run().succeeds().stdout();
-    let select = Tool::new("reg-select").args(["--in-use", "in-use.jsonl", "--preset", "evict"]).home_file("in-use.jsonl", narrowed);
+    let select = |arguments: &[&str]| {
+        let select = Tool::new("reg-select").args(["--in-use", "in-use.jsonl", "--preset", "evict"]).args(arguments);
+        select.home_file("in-use.jsonl", &narrowed)
+    };
     let listing = lines(&[
         json!({"type": "header", "tool": "reg-list", "version": "0.1.0", "schema": 1, "time": days_ago(0),
             "scope": {"registry": "registry.example.com", "prefixes": []}}),
         json!({"type": "trailer", "complete": true, "records": 0}),
     ]);
-    select.stdin(listing).run().status(3).stderr_has("partial");
+    select(&["--min-in-use", "1"]).stdin(listing.clone()).run().status(3).stderr_has("partial").stderr_has("--allow-partial");
+    select(&["--min-in-use", "1", "--allow-partial"]).stdin(listing).run().succeeds();
+}
+
+/// Whose labels are meant, and which, is not for this tool to judge: what a server makes of them is told once.
+#[test]
+fn labels_are_understood_as_the_server_understands_them() {
+    let cluster = quiet();
+    for (selector, expected) in [
+        ("app", &["team/shop", "team/web"][..]),
+        ("app==web", &["team/web"]),
+        ("app in (web, other),!tier", &["team/web"]),
+        ("!app", &["team/nightly"]),
+        ("app=no-such-app", &[]),
+    ] {
+        let ran = tool(cluster).args(["--selector", selector]).run().succeeds();
+        uses(&ran, &[("prod", expected)]);
+        let expected = json!({"sources": [whole("prod", &cluster.url())], "selector": selector, "partial": true});
+        assert_eq!(ran.the("header")["scope"], expected, "{ran}");
+    }
+    let ran = tool(cluster).args(["-l", "app in (web"]).run().status(1);
+    let error = "the server does not understand --selector: 400 BadRequest: unable to parse requirement: found '', expected: ',' or ')'";
+    assert_eq!(source(&ran), not_whole("prod", &cluster.url(), error));
+    assert_eq!(ran.stderr().matches("BadRequest").count(), 1, "{ran}");
 }

@@ -26,6 +26,7 @@ use crate::cluster::{Asked, Form};
   docker compose config --images | k8s-images --from lines - --name ci > in-use.jsonl
   k8s-images --from compose /srv/shop/compose.yaml --name shop > in-use.jsonl
   k8s-images --from docker > in-use.jsonl                             all containers of this host
+  k8s-images --generate rbac | kubectl apply -f -                     the account that it needs
 ")]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -160,10 +160,7 @@ fn lists(asked: &Asked) -> Vec<Wanted> {
 impl Wanted {
     /// Reads the list, in the first of the versions that the cluster serves.
     async fn read(&self, requests: &Requests, answered: impl Fn()) -> Result<Listed<Gathered>, Failure> {
-        let take = |gathered: &mut Gathered, item: Item<'_>| {
-            gathered.take(decode::object(&self.kind, &item)?);
-            Ok(())
-        };
+        let take = |gathered: &mut Gathered, item: Item<'_>| gathered.take(&self.kind, &item);
         let mut result = Err(Failure::other("it has no version"));
         for version in self.kind.versions {
             let path = self.kind.resource.path(version, self.namespace.as_deref());
@@ -181,13 +178,16 @@ impl Wanted {
 struct Gathered {
     gathering: Gathering,
     problems: Vec<String>,
+    /// What the item that is read now holds.
+    found: Found,
 }
 
 impl Gathered {
-    fn take(&mut self, found: Found) {
-        let Found { objects, faults, .. } = found;
-        objects.into_iter().for_each(|object| self.gathering.add(object));
-        self.problems.extend(faults.into_iter().map(|fault| fault.cause));
+    fn take(&mut self, of: &BuiltIn, item: &Item<'_>) -> Result<(), String> {
+        let read = decode::object(of, item, &mut self.found);
+        self.found.objects.drain(..).for_each(|object| self.gathering.add(object));
+        self.problems.extend(self.found.faults.drain(..).map(|fault| fault.cause));
+        read
     }
 }
 
@@ -216,9 +216,9 @@ async fn built_in(requests: &Requests, asked: &Asked, answered: &SetOnce<bool>) 
         .buffer_unordered(AT_ONCE);
     let mut answers = BTreeMap::new();
     while let Some((number, wanted, listed)) = readings.next().await {
-        // Every API server serves the first kind.
-        let is_none = |failure: &Failure| failure.is_of_the_server() || (number == 0 && failure.kind == FailureKind::NotFound);
-        let is_there = !listed.as_ref().is_err_and(is_none);
+        // Every API server serves the first kind, and understands of the others what it understands of this one.
+        let is_of_the_first = |failure: &Failure| matches!(failure.kind, FailureKind::NotFound | FailureKind::BadRequest);
+        let is_there = !listed.as_ref().is_err_and(|failure| failure.is_of_the_server() || (number == 0 && is_of_the_first(failure)));
         answers.insert(number, answer(asked, &wanted, listed));
         tell(is_there);
         if !is_there {
@@ -237,12 +237,15 @@ fn answer(asked: &Asked, wanted: &Wanted, listed: Result<Listed<Gathered>, Failu
     let resource = &wanted.kind.resource;
     let who = resource.of(wanted.namespace.as_deref());
     match listed {
-        Ok(Listed { gathered: Gathered { gathering, problems }, resource_version }) => {
+        Ok(Listed { gathered: Gathered { gathering, problems, .. }, resource_version }) => {
             answer.gathering = gathering;
             answer.problems = problems;
             answer.resource_versions.extend(resource_version.map(|version| (resource.key(wanted.namespace.as_deref()), version)));
         }
         Err(failure) if failure.is_of_the_server() => answer.problems.push(of_the_server(&failure)),
+        Err(failure) if failure.kind == FailureKind::BadRequest && wanted.query.label_selector.is_some() => {
+            answer.problems.push(format!("the server does not understand --selector: {failure}"));
+        }
         Err(failure) if wanted.kind.need == Need::Always => answer.problems.push(sentence(&who, &failure, None)),
         Err(Failure { kind: FailureKind::NotFound, .. }) => {
             answer.notes.push(format!("the cluster does not serve {}, and has none", resource.name()));

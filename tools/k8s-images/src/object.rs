@@ -1,12 +1,13 @@
 //! What Kubernetes objects are to an inventory: which image each names, and whose it is.
 //!
 //! Owns what tells objects apart, what their images are to a cluster, and what a mention of an image says. Objects are read in
-//! [`found`], what names an image in them in [`mentions`], what a pod's status says of the images that run in [`status`]; objects that
+//! [`found`], what names an image in them in [`mentions`], the names in [`references`], what a pod's status says of the images that run in [`status`]; objects that
 //! come as messages are made in [`crate::cluster`], by the same rules. What several objects say together (the topmost owner, pods
 //! counted, uses merged) is [`crate::uses`]'s. Pure.
 
 mod found; // documents into objects
 mod mentions; // the images that an object names
+mod references; // what texts mean that name images
 mod status; // the images that a pod runs
 
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use common::record::Field;
 use common::reference::Reference;
 
 pub(crate) use self::found::{Found, Unbuilt};
-pub(crate) use self::mentions::{Doubt, Mentions, Written, parse_image};
+pub(crate) use self::mentions::{Doubt, Mentions, Written};
+pub(crate) use self::references::parse_image;
 
 /// What tells objects apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -77,7 +77,7 @@ impl Source {
         if text.trim().is_empty() {
             return self.problems.push(format!("{name}: is empty"));
         }
-        let Found { objects, lists, strangers, mut faults, doubts } =
+        let Found { objects, lists, strangers, mut faults, doubts, .. } =
             if self.kind == SourceKind::Lines { lines::read(&text) } else { Found::in_text(&text) };
         let holds_nothing =
             faults.is_empty() && lists == 0 && objects.len() == strangers && objects.iter().all(|object| object.mentions.is_empty());

@@ -19,26 +19,26 @@ use crate::object::{self, Found, Identity, Mentions, Role, Written};
 ///
 /// # Errors
 /// What cannot be read at all.
-pub(super) fn object(of: &BuiltIn, item: &Item<'_>) -> Result<Found, String> {
+pub(super) fn object(of: &BuiltIn, item: &Item<'_>, found: &mut Found) -> Result<(), String> {
     match (item, of.message) {
-        (Item::Protobuf(bytes), message) => protobuf(of, message, bytes).map_err(|error| error.to_string()),
+        (Item::Protobuf(bytes), message) => protobuf(of, message, bytes, found).map_err(|error| error.to_string()),
         (Item::Json(text), Message::Node) => {
             let node: Node = serde_json::from_str(text).map_err(|error| error.to_string())?;
-            Ok(images_of_node(of, node))
+            images_of_node(of, node, found);
+            Ok(())
         }
-        (Item::Json(text), _) => json(of, text),
+        (Item::Json(text), _) => json(of, text, found),
     }
 }
 
-fn json(of: &BuiltIn, text: &str) -> Result<Found, String> {
+fn json(of: &BuiltIn, text: &str, found: &mut Found) -> Result<(), String> {
     let item = document::json(text).map_err(|fault| fault.cause)?;
     let list = Identity { kind: Some(format!("{}List", of.resource.kind)), group: of.resource.group.to_string(), ..Identity::default() };
-    let mut found = Found::default();
     found.add_item(&item, &list);
-    Ok(found)
+    Ok(())
 }
 
-fn protobuf(of: &BuiltIn, message: Message, bytes: &[u8]) -> Result<Found, prost::DecodeError> {
+fn protobuf(of: &BuiltIn, message: Message, bytes: &[u8], found: &mut Found) -> Result<(), prost::DecodeError> {
     let template = |template: Option<PodTemplateSpec>| template.and_then(|template| template.spec);
     let mut idle = false;
     let mut status = None;
@@ -71,11 +71,17 @@ fn protobuf(of: &BuiltIn, message: Message, bytes: &[u8]) -> Result<Found, prost
             let job = object.spec.and_then(|spec| spec.job_template).and_then(|template| template.spec);
             (object.metadata, template(job.and_then(|job| job.template)))
         }
-        Message::ControllerRevision => return Ok(revision(of, ControllerRevision::decode(bytes)?)),
-        Message::Node => return Ok(images_of_node(of, Node::decode(bytes)?)),
+        Message::ControllerRevision => {
+            revision(of, ControllerRevision::decode(bytes)?, found);
+            return Ok(());
+        }
+        Message::Node => {
+            images_of_node(of, Node::decode(bytes)?, found);
+            return Ok(());
+        }
     };
     let (identity, owner) = identity(of, metadata);
-    let mut mentions = Mentions::of(&identity);
+    let mut mentions = found.mentions(&identity);
     match spec {
         Some(spec) if !spec.containers.is_empty() => add_spec(&mut mentions, spec),
         Some(spec) => {
@@ -88,9 +94,8 @@ fn protobuf(of: &BuiltIn, message: Message, bytes: &[u8]) -> Result<Found, prost
         add_statuses(&mut mentions, status);
     }
     let role = Role::of(&of.resource.kind, || idle);
-    let mut found = Found::default();
     found.add_mentions(owner, identity, role, mentions);
-    Ok(found)
+    Ok(())
 }
 
 /// Which object it is, and whose.
@@ -162,9 +167,9 @@ fn written(text: Option<&str>) -> Written<'_> {
 }
 
 /// What a rollback would start: the part of an object that its controller keeps, in JSON.
-fn revision(of: &BuiltIn, revision: ControllerRevision) -> Found {
+fn revision(of: &BuiltIn, revision: ControllerRevision, found: &mut Found) {
     let (identity, owner) = identity(of, revision.metadata);
-    let mut mentions = Mentions::of(&identity);
+    let mut mentions = found.mentions(&identity);
     if let Some(raw) = revision.data.and_then(|data| data.raw).filter(|raw| !raw.is_empty()) {
         let data = str::from_utf8(&raw).map_err(|error| error.to_string());
         match data.and_then(|data| document::json(data).map_err(|fault| fault.cause)) {
@@ -172,24 +177,20 @@ fn revision(of: &BuiltIn, revision: ControllerRevision) -> Found {
             Err(cause) => mentions.fault_at(None, format!(": its data {cause}")),
         }
     }
-    let mut found = Found::default();
     found.add_mentions(owner, identity, Role::of(&of.resource.kind, || false), mentions);
-    found
 }
 
 /// The images that a node holds, under each of their names. Those that lost their names have `<none>` there (dockershim, and
 /// cri-dockerd after it).
-fn images_of_node(of: &BuiltIn, node: Node) -> Found {
+fn images_of_node(of: &BuiltIn, node: Node, found: &mut Found) {
     let metadata = node.metadata.map(|NodeMeta { name }| ObjectMeta { name, ..ObjectMeta::default() });
     let (identity, _) = identity(of, metadata);
-    let mut mentions = Mentions::of(&identity);
+    let mut mentions = found.mentions(&identity);
     let images = node.status.map(|status| status.images).unwrap_or_default();
     for name in images.iter().flat_map(|image| &image.names).filter(|name| !name.contains("<none>")) {
         mentions.add_written(None, written(Some(name)), Field::Node);
     }
-    let mut found = Found::default();
     found.add_mentions(None, identity, Role::Template, mentions);
-    found
 }
 
 #[cfg(test)]
@@ -213,7 +214,8 @@ mod tests {
     fn both(plural: &str, message: &impl prost::Message, json: &str) -> (Object, Vec<String>) {
         let bytes = message.encode_to_vec();
         let [one, other] = [Item::Protobuf(&bytes), Item::Json(json)].map(|item| {
-            let mut found = object(&kind(plural), &item).unwrap();
+            let mut found = Found::default();
+            object(&kind(plural), &item, &mut found).unwrap();
             assert_eq!((found.objects.len(), found.lists, found.strangers), (1, 0, 0), "{json}");
             // Where in a text something is wrong is known of texts alone.
             (found.objects.remove(0), found.faults.into_iter().map(|fault| fault.cause).collect())
@@ -419,7 +421,9 @@ mod tests {
         for (data, expected) in [(&b"{"[..], "its data is not JSON"), (b"\xff", "its data "), (b"k8s\0", "its data is not JSON")] {
             let metadata = Some(ObjectMeta { name: some("db-1"), ..ObjectMeta::default() });
             let message = ControllerRevision { metadata, data: Some(RawExtension { raw: Some(data.to_vec()) }) };
-            let faults = object(&kind("controllerrevisions"), &Item::Protobuf(&message.encode_to_vec())).unwrap().faults;
+            let mut found = Found::default();
+            object(&kind("controllerrevisions"), &Item::Protobuf(&message.encode_to_vec()), &mut found).unwrap();
+            let faults = found.faults;
             assert!(faults.len() == 1 && faults.iter().all(|fault| fault.cause.contains(expected)), "{faults:?}");
         }
     }
@@ -427,8 +431,8 @@ mod tests {
     #[test]
     fn what_is_no_message_is_an_error() {
         for bytes in [&[0x0a, 5, 1][..], &[0x0a, 3, 0x0a, 1, 0xff]] {
-            assert!(object(&kind("pods"), &Item::Protobuf(bytes)).is_err());
+            assert!(object(&kind("pods"), &Item::Protobuf(bytes), &mut Found::default()).is_err());
         }
-        assert!(object(&kind("pods"), &Item::Json("{")).is_err());
+        assert!(object(&kind("pods"), &Item::Json("{"), &mut Found::default()).is_err());
     }
 }

@@ -73,7 +73,7 @@ async fn releases(requests: &Requests, asked: &Asked, namespace: Option<&str>) -
     let listed = list::read(requests, &query, take).await;
     let mut answer = Answer::default();
     match listed {
-        Ok(Listed { gathered: Gathered { gathering, problems }, resource_version }) => {
+        Ok(Listed { gathered: Gathered { gathering, problems, .. }, resource_version }) => {
             answer.gathering = gathering;
             answer.problems = problems;
             answer.resource_versions.extend(resource_version.map(|version| (secrets().key(namespace), version)));

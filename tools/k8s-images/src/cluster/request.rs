@@ -69,6 +69,8 @@ pub(crate) enum FailureKind {
     NotFound,
     /// What is asked for is no longer to be had: a list must be begun anew.
     Gone,
+    /// The server does not understand what is asked, such as a selector.
+    BadRequest,
     /// There is no server: no other request will fare better.
     Unreachable,
     /// What answers is no API server, but a page for people or another port: no other request will fare better.
@@ -281,8 +283,9 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
         StatusCode::FORBIDDEN => FailureKind::Forbidden,
         StatusCode::NOT_FOUND => FailureKind::NotFound,
         StatusCode::GONE => FailureKind::Gone,
+        StatusCode::BAD_REQUEST if said.is_some() => FailureKind::BadRequest,
         // An API server leads nobody elsewhere, and says by a `Status` what is wrong with a request.
-        _ if status.is_redirection() || (status == StatusCode::BAD_REQUEST && said.is_none()) => FailureKind::Stranger,
+        _ if status.is_redirection() || status == StatusCode::BAD_REQUEST => FailureKind::Stranger,
         _ => FailureKind::Other,
     };
     let (reason, message) = match said {
@@ -351,7 +354,7 @@ mod tests {
             (refusal(422, "", " "), FailureKind::Other, "422 Unprocessable Entity"),
             (reply(404, "404 page not found\nor so"), FailureKind::NotFound, "404 Not Found: 404 page not found"),
             (reply(401, "<html>\n"), FailureKind::Unauthorized, "401 Unauthorized"),
-            (refusal(400, "BadRequest", "no selector"), FailureKind::Other, "400 BadRequest: no selector"),
+            (refusal(400, "BadRequest", "no selector"), FailureKind::BadRequest, "400 BadRequest: no selector"),
             // Whoever says this is no API server.
             (reply(302, "").header("Location", "https://login/?secret"), FailureKind::Stranger, "302 Found"),
             (reply(400, "speak TLS\n"), FailureKind::Stranger, "400 Bad Request: speak TLS"),

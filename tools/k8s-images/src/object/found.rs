@@ -3,6 +3,7 @@
 //! Owns what is an object, what is a list of them and what is neither; which object one is, and whose. Which images it names is
 //! [`super::mentions`]'s. What is cut off, or was never built, is a fault, because it could hide an image. Pure.
 
+use super::references::References;
 use super::{Doubt, Identity, Mentions, Object, Role, controlling, group};
 use crate::document::{self, Fault};
 use crate::tree::{Map, Node, Text};
@@ -20,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) faults: Vec<Fault>,
     /// What may be.
     pub(crate) doubts: Vec<Doubt>,
+    /// The names that were read already.
+    references: References,
 }
 
 impl Found {
@@ -61,7 +64,7 @@ impl Found {
             self.fault(map.text("kind"), format!("{kind}: {}", Unbuilt::Kustomization));
             return;
         }
-        let mut mentions = Mentions::of(&identity);
+        let mut mentions = self.mentions(&identity);
         mentions.add_object(map, kind);
         if kind == "Pod" {
             mentions.add_statuses(map);
@@ -70,9 +73,15 @@ impl Found {
         self.add_mentions(owner(map, &identity), identity, role, mentions);
     }
 
+    /// Begins with an object; what is found in it is for [`Self::add_mentions`].
+    pub(crate) fn mentions(&mut self, identity: &Identity) -> Mentions {
+        Mentions::of(identity, std::mem::take(&mut self.references))
+    }
+
     /// Takes what was found in an object.
     pub(crate) fn add_mentions(&mut self, owner: Option<Identity>, identity: Identity, role: Role, mentions: Mentions) {
-        let Mentions { found, faults, doubts, finished, .. } = mentions;
+        let Mentions { found, faults, doubts, finished, references, .. } = mentions;
+        self.references = references;
         self.faults.extend(faults);
         self.doubts.extend(doubts);
         let finished = role == Role::Pod && finished;
@@ -112,9 +121,10 @@ impl Found {
     /// Takes the pod templates that stand beside the items. No list of Kubernetes has any; a custom resource whose kind happens to end
     /// like a list's may.
     fn add_beside_items(&mut self, list: &Map, identity: &Identity) {
-        let mut mentions = Mentions::of(identity);
+        let mut mentions = self.mentions(identity);
         list.pairs().filter(|(key, _)| *key != "items").for_each(|(_, value)| mentions.descend(value));
-        let Mentions { found, faults, doubts, .. } = mentions;
+        let Mentions { found, faults, doubts, references, .. } = mentions;
+        self.references = references;
         self.faults.extend(faults);
         self.doubts.extend(doubts);
         if !found.is_empty() {

@@ -10,8 +10,9 @@
 use std::sync::Arc;
 
 use common::record::Field;
-use common::reference::{ImageId, Reference};
+use common::reference::Reference;
 
+use super::references::References;
 use super::{Identity, Mention};
 use crate::document::Fault;
 use crate::image_key;
@@ -90,11 +91,12 @@ pub(crate) struct Mentions {
     pub(super) doubts: Vec<Doubt>,
     /// Whether it is a pod that has ended.
     pub(super) finished: bool,
+    pub(super) references: References,
 }
 
 impl Mentions {
     /// Of an object in which none was found yet.
-    pub(crate) fn of(identity: &Identity) -> Self {
+    pub(super) fn of(identity: &Identity, references: References) -> Self {
         Self {
             who: identity.who(),
             strict: identity.is_workload(),
@@ -104,6 +106,7 @@ impl Mentions {
             faults: Vec::new(),
             doubts: Vec::new(),
             finished: false,
+            references,
         }
     }
 
@@ -176,11 +179,8 @@ impl Mentions {
             return;
         }
         let looks_like_one = !image_key::is_named_otherwise(key) || written.contains(['/', ':', '@']);
-        match parse_image(written) {
-            Ok(reference) if looks_like_one => {
-                let (image, reference) = (written.to_owned(), Arc::new(reference));
-                self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
-            }
+        match self.references.image(written) {
+            Ok(reference) if looks_like_one => self.found.push(mention(container, written, reference, field)),
             // A longer word than `image` may say much else. A parameter is worth a word under any.
             Err(cause) if !image_key::is_named_otherwise(key) || written.contains(['$', '{']) => {
                 let place = container.map_or_else(String::new, |name| format!(" of {name}"));
@@ -252,11 +252,8 @@ impl Mentions {
             }
             return;
         }
-        match parse_image(written) {
-            Ok(reference) => {
-                let (image, reference) = (written.to_owned(), Arc::new(reference));
-                self.found.push(Mention { container, field: Some(field), image, reference, running: None, config: None });
-            }
+        match self.references.image(written) {
+            Ok(reference) => self.found.push(mention(container, written, reference, field)),
             Err(cause) => {
                 let place = place_of(container.as_deref(), field);
                 self.fault_at(image.at, format!("{place}: {cause}"));
@@ -277,22 +274,14 @@ impl Mentions {
     }
 }
 
+fn mention(container: Option<String>, image: &str, reference: Arc<Reference>, field: Field) -> Mention {
+    Mention { container, field: Some(field), image: image.to_owned(), reference, running: None, config: None }
+}
+
 /// Where in an object an image is named, for people: `, container app`.
 pub(super) fn place_of(container: Option<&str>, field: Field) -> String {
     let what = if field == Field::ImageVolume { "volume" } else { "container" };
     format!(", {what} {}", container.unwrap_or("without a name"))
-}
-
-/// Parses what a manifest or a list names as an image.
-///
-/// # Errors
-/// A text that is no reference, or the ID of an image, which names no repository (and which the grammar of references alone
-/// would take for the repository `sha256`).
-pub(crate) fn parse_image(text: &str) -> Result<Reference, String> {
-    if let Ok(ImageId::Config(_)) = text.parse() {
-        return Err(format!("{:?} is the ID of an image, and names no repository", text.trim()));
-    }
-    text.parse::<Reference>().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use common::digest::Digest;
 use common::record::Field;
 use common::reference::{ImageId, Reference};
 
 use super::Mention;
-use super::mentions::{Mentions, Written, parse_image, place_of};
+use super::mentions::{Mentions, Written, place_of};
+use super::references::Told;
 use crate::tree::Map;
 
 /// The lists of their states in a pod's status.
@@ -55,15 +55,25 @@ impl Mentions {
         image_id: Option<Written<'_>>,
         field: Field,
     ) {
-        let mut told = Told::default();
-        for (key, written) in [("image", image), ("imageID", image_id)] {
+        let mut names: Vec<(&str, Arc<Reference>)> = Vec::new();
+        let (mut running, mut config) = (None, None);
+        for (written, is_id) in [(image, false), (image_id, true)] {
             let Some(written) = written else { continue };
-            if let Err(cause) = told.read(key, written.text.trim()) {
-                let place = place_of(container.as_deref(), field);
-                self.fault_at(written.at, format!("{}: {cause}", place.replacen(", ", ", status of ", 1)));
+            let text = written.text.trim();
+            let bare = text.split_once("://").map_or(text, |(_, bare)| bare);
+            match self.references.told(bare) {
+                Ok(Told::Config(digest)) => config = Some(digest),
+                Ok(Told::Name(reference)) => {
+                    running = reference.digest.clone().or(running);
+                    names.push((bare, reference));
+                }
+                Err(cause) => {
+                    let cause = text.parse::<ImageId>().err().filter(|_| is_id).map_or(cause, |error| error.to_string());
+                    let place = place_of(container.as_deref(), field).replacen(", ", ", status of ", 1);
+                    self.fault_at(written.at, format!("{place}: {cause}"));
+                }
             }
         }
-        let Told { names, running, config } = told;
         if names.is_empty() && config.is_none() {
             return;
         }
@@ -81,7 +91,7 @@ impl Mentions {
         for (image, reference) in names {
             let known = self.found.iter().chain(&further).filter(|mention| is_meant(mention));
             if !known.into_iter().any(|known| says(known, &reference)) {
-                let (image, reference, container) = (image.to_owned(), Arc::new(reference), container.clone());
+                let (image, container) = (image.to_owned(), container.clone());
                 let (running, config) = (running.clone(), config.clone());
                 further.push(Mention { container, field: Some(field), image, reference, running, config });
             }
@@ -91,35 +101,6 @@ impl Mentions {
                 self.found.push(mention);
             }
         }
-    }
-}
-
-/// What a runtime told of an image.
-#[derive(Debug, Default)]
-struct Told<'a> {
-    /// Under which names, each as it was written.
-    names: Vec<(&'a str, Reference)>,
-    /// The digest by which it could be pulled.
-    running: Option<Digest>,
-    /// The digest of its config.
-    config: Option<Digest>,
-}
-
-impl<'a> Told<'a> {
-    /// Reads the `image` or the `imageID` of a status. Either may be what the other should be: a runtime that lost the name of what it
-    /// runs gives the ID in the place of the image, and one that knows no digest gives the name in the place of the ID.
-    fn read(&mut self, key: &str, text: &'a str) -> Result<(), String> {
-        let bare = text.split_once("://").map_or(text, |(_, bare)| bare);
-        match bare.parse::<ImageId>() {
-            Ok(ImageId::Config(digest)) => self.config = Some(digest),
-            Ok(ImageId::Pullable(reference)) => {
-                self.running.clone_from(&reference.digest);
-                self.names.push((bare, reference));
-            }
-            Err(_) if key == "image" => self.names.push((text, parse_image(text)?)),
-            Err(error) => self.names.push((bare, parse_image(bare).map_err(|_| error.to_string())?)),
-        }
-        Ok(())
     }
 }
 
