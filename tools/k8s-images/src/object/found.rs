@@ -350,7 +350,7 @@ pub(super) mod tests {
     /// Only the cluster knows of a group of the form of Kubernetes' own that it is another's (KEP-1111).
     #[test]
     fn what_a_cluster_calls_a_custom_resource_is_one_whatever_its_group() {
-        let text = "apiVersion: networking.k8s.io/v1\nkind: Thing\nmetadata: {name: t}\nspec: {image: 'r.io/a:1', containers: {x: {image: 'r.io/b:1'}}}\n";
+        let text = "apiVersion: storage.k8s.io/v1\nkind: Thing\nmetadata: {name: t}\nspec: {image: 'r.io/a:1', containers: {x: {image: 'r.io/b:1'}}}\n";
         let (documents, _) = document::read(text);
         let images = |mut found: Found| -> Vec<String> {
             documents.iter().for_each(|document| found.add(document));
