@@ -313,6 +313,9 @@ fn protobuf_and_json_say_the_same_of_every_kind() {
     let json = run(&through(&proxy, &cluster), &["--nodes"]).succeeds();
     let uses = |ran: &Ran| ran.records_of("use").iter().map(Value::to_string).collect::<Vec<_>>();
     assert_eq!(uses(&protobuf), uses(&json));
+    proxy.forget();
+    let asked_for = run(&through(&proxy, &cluster), &["--nodes", "--encoding", "json"]).succeeds();
+    assert_eq!((proxy.count(lists), uses(&asked_for)), (0, uses(&protobuf)));
     let seen: BTreeSet<(String, String)> = protobuf
         .records_of("use")
         .iter()

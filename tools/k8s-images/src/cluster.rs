@@ -160,11 +160,12 @@ fn lists(asked: &Asked) -> Vec<Wanted> {
 impl Wanted {
     /// Reads the list, in the first of the versions that the cluster serves.
     async fn read(&self, requests: &Requests, answered: impl Fn()) -> Result<Listed<Gathered>, Failure> {
+        let kind = Some(format!("{}List", self.kind.resource.kind));
         let take = |gathered: &mut Gathered, item: Item<'_>| gathered.take(&self.kind, &item);
         let mut result = Err(Failure::other("it has no version"));
         for version in self.kind.versions {
             let path = self.kind.resource.path(version, self.namespace.as_deref());
-            result = list::read_and_tell(requests, &Query { path, ..self.query.clone() }, take, &answered).await;
+            result = list::read_and_tell(requests, &Query { path, kind: kind.clone(), ..self.query.clone() }, take, &answered).await;
             if !matches!(&result, Err(Failure { kind: FailureKind::NotFound, .. })) {
                 break;
             }

@@ -2,25 +2,27 @@
 //!
 //! Owns the envelope (scope, trailer), what makes the whole incomplete, and what is said about it. How a source is read is nothing to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use common::cli::{self, Context, Status};
+use common::digest::Digest;
 use common::record::{self, Header, Scope, SourceKind, Trailer, Use};
 use serde::Serialize;
 
 use crate::args::ClusterFlags;
+use crate::cluster::Answer;
 use crate::clusters::Cluster;
 use crate::contexts;
 use crate::docker;
 use crate::source::Source;
+use crate::uses::Gathering;
 
 /// What was read under one name.
 #[derive(Debug)]
 pub(crate) struct Part {
     record: record::Source,
-    uses: Vec<Use>,
+    gathering: Gathering,
     /// What makes it incomplete.
     problems: Vec<String>,
     /// What people should know.
@@ -33,9 +35,9 @@ pub(crate) struct Part {
 }
 
 /// What the trailer counts beside the records.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Totals<'a> {
+struct Totals {
     /// Distinct images: registry, repository, and tag or digest.
     images: usize,
     /// Distinct repositories.
@@ -44,7 +46,7 @@ struct Totals<'a> {
     incomplete_sources: usize,
     /// Of clusters: at which version each list was read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    resource_versions: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
+    resource_versions: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// How many problems of a source are said. Whoever renders no template has one for each file.
@@ -53,10 +55,10 @@ const PROBLEMS_SAID: usize = 20;
 impl Part {
     /// What files hold, or lists of images.
     pub(crate) fn of_source(mut source: Source) -> Self {
-        let uses = source.finish();
+        let gathering = source.finish();
         Self {
             record: source.record(),
-            uses,
+            gathering,
             problems: source.problems,
             notes: source.notes,
             warnings: Vec::new(),
@@ -75,7 +77,6 @@ impl Part {
             let missing = same.map_or_else(|| answer.missing.clone(), |same| same.record.missing.clone());
             let (kind, complete) = (SourceKind::Context, error.is_none());
             let record = record::Source { kind, name, server, complete, error, same_as: same_as.clone(), missing };
-            let uses = answer.gathering.uses(&record.name);
             let of_name = |sentence: String| format!("{}: {sentence}", record.name);
             let problems = answer.problems.into_iter().map(of_name).collect();
             let mut notes: Vec<String> = answer.notes.into_iter().map(of_name).collect();
@@ -83,7 +84,8 @@ impl Part {
                 notes.push(format!("{}: is the same server and user as {same}, and is read once", record.name));
             }
             let warnings = said.into_iter().map(of_name).collect();
-            parts.push(Self { record, uses, problems, notes, warnings, resource_versions: answer.resource_versions, flag });
+            let Answer { gathering, resource_versions, .. } = answer;
+            parts.push(Self { record, gathering, problems, notes, warnings, resource_versions, flag });
         }
         parts
     }
@@ -104,8 +106,7 @@ impl Part {
         };
         let of_name = |sentence: String| format!("{}: {sentence}", record.name);
         let (problems, notes) = (problems.into_iter().map(of_name).collect(), notes.into_iter().map(of_name).collect());
-        let uses = gathering.uses(&record.name);
-        Self { record, uses, problems, notes, warnings: Vec::new(), resource_versions: BTreeMap::new(), flag: None }
+        Self { record, gathering, problems, notes, warnings: Vec::new(), resource_versions: BTreeMap::new(), flag: None }
     }
 
     /// The name of its source.
@@ -142,17 +143,13 @@ fn scope(parts: &[Part], flags: Option<&ClusterFlags>) -> Scope {
 }
 
 /// Writes the records, and says to people what they should know.
-pub(crate) fn write(parts: &[Part], flags: Option<&ClusterFlags>, time: DateTime<Utc>, context: &Context) -> anyhow::Result<Status> {
-    report(parts, context);
+pub(crate) fn write(parts: Vec<Part>, flags: Option<&ClusterFlags>, time: DateTime<Utc>, context: &Context) -> anyhow::Result<Status> {
+    report(&parts, context);
     let complete = parts.iter().all(Part::is_complete);
     let mut output = context.output();
-    output.write(&Header::new(context.name(), context.version(), time).with_scope(scope(parts, flags)))?;
-    let uses: Vec<&Use> = parts.iter().flat_map(|part| &part.uses).collect();
-    for used in &uses {
-        output.write(used)?;
-    }
-    let totals = totals(parts);
-    let records = u64::try_from(uses.len()).context("counting the records")?;
+    output.write(&Header::new(context.name(), context.version(), time).with_scope(scope(&parts, flags)))?;
+    let sources = parts.len();
+    let (records, totals) = hand_out(parts, |used| output.write(used))?;
     output.write(&Trailer::new(complete, records, &totals))?;
     output.flush()?;
 
@@ -162,7 +159,7 @@ pub(crate) fn write(parts: &[Part], flags: Option<&ClusterFlags>, time: DateTime
         context.name(),
         number(totals.images, "image"),
         number(totals.repositories, "repository"),
-        number(parts.len(), "source"),
+        number(sources, "source"),
         totals.incomplete_sources,
     ));
     Ok(if complete { Status::Done } else { Status::Partial })
@@ -203,16 +200,40 @@ fn way_on(parts: &[Part]) -> Option<String> {
     ))
 }
 
-fn totals(parts: &[Part]) -> Totals<'_> {
-    let uses = || parts.iter().flat_map(|part| &part.uses);
-    let repositories: BTreeSet<_> = uses().map(|used| (&used.registry, &used.repository)).collect();
-    let images: BTreeSet<_> = uses().map(|used| (&used.registry, &used.repository, &used.tag, used.digest.as_ref())).collect();
-    let versions = parts.iter().filter(|part| !part.resource_versions.is_empty());
-    Totals {
-        images: images.len(),
-        repositories: repositories.len(),
-        incomplete_sources: parts.iter().filter(|part| !part.is_complete()).count(),
-        resource_versions: versions.map(|part| (part.record.name.as_str(), &part.resource_versions)).collect(),
+/// Hands out the uses of all parts, and says how many they are and what they come to.
+fn hand_out<E>(parts: Vec<Part>, mut take: impl FnMut(&Use) -> Result<(), E>) -> Result<(u64, Totals), E> {
+    let (mut records, mut seen, mut totals) = (0, Seen::default(), Totals::default());
+    for Part { record, gathering, resource_versions, .. } in parts {
+        gathering.each_use(&record.name, |used| {
+            seen.add(&used);
+            records += 1;
+            take(&used)
+        })?;
+        totals.incomplete_sources += usize::from(!record.complete);
+        if !resource_versions.is_empty() {
+            totals.resource_versions.insert(record.name, resource_versions);
+        }
+    }
+    totals.images = seen.images.len();
+    totals.repositories = seen.repositories.len();
+    Ok((records, totals))
+}
+
+/// What the uses name, each once.
+#[derive(Debug, Default)]
+struct Seen {
+    repositories: HashSet<String>,
+    images: HashSet<String>,
+}
+
+impl Seen {
+    fn add(&mut self, used: &Use) {
+        let Use { registry, repository, tag, digest, .. } = used;
+        let repository = format!("{registry}/{repository}");
+        let digest = digest.as_ref().map(Digest::to_string);
+        let image = format!("{repository}:{}@{}", tag.as_deref().unwrap_or_default(), digest.unwrap_or_default());
+        self.images.insert(image);
+        self.repositories.insert(repository);
     }
 }
 
@@ -260,9 +281,10 @@ mod tests {
         expected[3]["sameAs"] = json!("stage");
         assert_eq!(scope, json!({"sources": expected, "partial": false}));
         assert_eq!(parts[2].problems, ["stage: no", "stage: no again"]);
-        let totals = serde_json::to_value(totals(&parts)).unwrap();
+        let Ok((records, totals)) = hand_out(parts, |_| Ok::<(), std::convert::Infallible>(()));
+        assert_eq!(records, 0);
         assert_eq!(
-            totals,
+            serde_json::to_value(totals).unwrap(),
             json!({"images": 0, "repositories": 0, "incompleteSources": 2, "resourceVersions": {"prod": {"pods": "7"}, "stage": {"pods": "7"}}})
         );
     }

@@ -89,7 +89,7 @@ fn run(arguments: Args, context: &Context) -> anyhow::Result<Status> {
     if let Some(flags) = flags {
         parts.extend(Part::of_clusters(ask(planned, Question::Images, flags, context)));
     }
-    inventory::write(&parts, flags, time, context)
+    inventory::write(parts, flags, time, context)
 }
 
 /// Which clusters are meant.

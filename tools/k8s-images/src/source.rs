@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::record::{self, SourceKind, Use};
+use common::record::{self, SourceKind};
 
 use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
@@ -99,17 +99,16 @@ impl Source {
         objects.into_iter().for_each(|object| self.gathering.add(object));
     }
 
-    /// What it uses, once all of it was taken. A source without any use is not complete.
-    pub(crate) fn finish(&mut self) -> Vec<Use> {
-        let uses = std::mem::take(&mut self.gathering).uses(&self.name);
-        if uses.is_empty() && self.problems.is_empty() {
+    /// What it says, once all of it was taken. A source without any use is not complete.
+    pub(crate) fn finish(&mut self) -> Gathering {
+        if self.gathering.is_empty() && self.problems.is_empty() {
             let why = match self.kind {
                 SourceKind::Compose => "no service in it has an image",
                 _ => "no object in it holds a pod template",
             };
             self.problems.push(format!("{}: names no image: {why}", self.name));
         }
-        uses
+        std::mem::take(&mut self.gathering)
     }
 
     /// How it stands in the header's scope.

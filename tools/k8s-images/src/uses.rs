@@ -59,8 +59,24 @@ struct Group {
 }
 
 impl Gathering {
-    /// The uses that it comes to, in a fixed order: namespace, owner, container, image, digest.
+    /// The uses that it comes to, all at once.
+    #[cfg(test)]
     pub(crate) fn uses(self, source: &str) -> Vec<Use> {
+        let mut uses = Vec::new();
+        let taken: Result<(), std::convert::Infallible> = self.each_use(source, |used| {
+            uses.push(used);
+            Ok(())
+        });
+        let Ok(()) = taken;
+        uses
+    }
+
+    /// Hands out the uses that it comes to, in a fixed order: namespace, owner, container, image, digest. One after the other, because
+    /// the records of a large cluster take more memory than all that led to them.
+    ///
+    /// # Errors
+    /// What `take` says; no further use is handed out then.
+    pub(crate) fn each_use<E>(self, source: &str, take: impl FnMut(Use) -> Result<(), E>) -> Result<(), E> {
         let Self { texts, identities, known, owners, references, statements, said } = self;
         let everyone = Everyone::new(&texts, &identities, &known);
         let statements = statements.in_order();
@@ -105,7 +121,7 @@ impl Gathering {
             }
             is_same
         });
-        uses.into_iter().map(|(key, config, gathered)| everyone.record(source, key, config, gathered)).collect()
+        uses.into_iter().map(|(key, config, gathered)| everyone.record(source, key, config, gathered)).try_for_each(take)
     }
 }
 

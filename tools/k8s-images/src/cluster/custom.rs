@@ -95,7 +95,8 @@ pub(super) async fn choose(requests: &Requests, asked: &Asked) -> Answer {
 /// All definitions of a cluster.
 async fn definitions(requests: &Requests, form: Form) -> Result<Vec<Definition>, Failure> {
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned();
-    let query = Query { path, form, limit: Some(DEFINITIONS), ..Query::default() };
+    let kind = Some("CustomResourceDefinitionList".to_owned());
+    let query = Query { path, kind, form, limit: Some(DEFINITIONS), ..Query::default() };
     let take = |definitions: &mut Vec<Definition>, item: Item<'_>| {
         definitions.push(Definition::read(&item)?);
         Ok(())
@@ -216,7 +217,7 @@ async fn objects(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace:
     };
     let take = |gathered: &mut Gathered, item: Item<'_>| {
         let item = document::json(text(&item)?).map_err(|fault| fault.cause)?;
-        let mut found = Found::default();
+        let mut found = Found::of_custom_resources();
         found.add_item(&item, &of);
         found.objects.into_iter().for_each(|object| gathered.gathering.add(object));
         // What a custom resource names as an image may be a parameter that is yet to be filled in, or another thing's image. That is

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::discovery::Listable;
 use super::kinds::Resource;
+use super::message::null_is_empty;
 use super::page::Item;
 use super::schema;
 
@@ -116,7 +117,8 @@ struct Validation {
 #[derive(Clone, PartialEq, Message, Deserialize)]
 struct Status {
     #[prost(message, repeated, tag = "1")]
-    #[serde(default)]
+    /// Null until a controller saw the definition.
+    #[serde(default, deserialize_with = "null_is_empty")]
     conditions: Vec<Condition>,
 }
 
@@ -182,6 +184,12 @@ mod tests {
                 format!(", status: {{conditions: [{{type: NamesAccepted, status: 'False'}}, {{type: Established, status: '{status}'}}]}}");
             assert_eq!(read(&version("v1", true, true, IMAGE), &status).is_served, expected);
         }
+    }
+
+    #[test]
+    fn a_definition_that_no_controller_saw_yet_is_one() {
+        let status = ", status: {acceptedNames: {kind: '', plural: ''}, conditions: null, storedVersions: null}";
+        assert!(read(&version("v1", true, true, IMAGE), status).is_served);
     }
 
     #[test]

@@ -112,7 +112,14 @@ impl Served {
         let asked = list.versions().into_iter().map(|of| async move {
             let path = format!("/apis/{}/{}", of.group, of.version);
             match requests.get(&path, Form::Json).await {
-                Ok(body) => Ok((of, Some(parse::<ResourceList>(&body)?))),
+                Ok(body) => {
+                    // A page for browsers, or a `Status` that came with 200, says nothing of what the group holds.
+                    let list = parse::<ResourceList>(&body).ok().filter(ResourceList::is_one);
+                    if list.is_none() {
+                        tracing::debug!("GET {path}: the answer is no list of resources");
+                    }
+                    Ok((of, list))
+                }
                 Err(failure) if failure.is_of_the_server() => Err(failure),
                 // It went away since.
                 Err(Failure { kind: FailureKind::NotFound, .. }) => Ok((of, Some(ResourceList::default()))),
@@ -241,7 +248,16 @@ impl GroupList {
 #[derive(Default, Deserialize)]
 struct ResourceList {
     #[serde(default)]
+    kind: String,
+    #[serde(default)]
     resources: Vec<ApiResource>,
+}
+
+impl ResourceList {
+    /// Whether it is what it was read as. client-go does not ask for the kind either, where there are resources.
+    fn is_one(&self) -> bool {
+        self.kind == "APIResourceList" || (self.kind.is_empty() && !self.resources.is_empty())
+    }
 }
 
 #[derive(Deserialize)]
@@ -257,6 +273,7 @@ struct ApiResource {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Server, reply};
     use super::*;
 
     fn shown(served: &Served) -> Vec<String> {
@@ -315,6 +332,23 @@ mod tests {
         let of = GroupVersion { group: "example.com".to_owned(), version: "v1".to_owned() };
         resources.resources.into_iter().for_each(|it| served.add(&of, it.name, it.kind, it.namespaced, &it.verbs));
         assert_eq!(shown(&served), ["rollouts.example.com Rollout true v1"]);
+    }
+
+    #[tokio::test]
+    async fn a_group_of_which_nothing_can_be_read_is_a_gap() {
+        let groups = r#"{"kind":"APIGroupList","groups":[{"name":"a.io","versions":[{"version":"v1"}]}]}"#;
+        let resources = r#"[{"name":"things","kind":"Thing","verbs":["list"]}]"#;
+        for (answer, expected) in [
+            (format!(r#"{{"kind":"APIResourceList","resources":{resources}}}"#), "things.a.io Thing false v1"),
+            (format!(r#"{{"resources":{resources}}}"#), "things.a.io Thing false v1"),
+            (r#"{"kind":"Status","status":"Failure"}"#.to_owned(), "silent a.io/v1"),
+            ("{}".to_owned(), "silent a.io/v1"),
+            ("<html>".to_owned(), "silent a.io/v1"),
+        ] {
+            let body = answer.clone();
+            let server = Server::start(move |path, _| reply(200, if path == "/apis" { groups.to_owned() } else { body.clone() }));
+            assert_eq!(shown(&Served::ask(&server.requests()).await.unwrap()), [expected], "{answer}");
+        }
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
 async fn releases(requests: &Requests, asked: &Asked, namespace: Option<&str>) -> Answer {
     let query = Query {
         path: secrets().path("v1", namespace),
+        kind: Some("SecretList".to_owned()),
         label_selector: asked.selector.clone(),
         field_selector: Some("type=helm.sh/release.v1".to_owned()),
         form: asked.form,

@@ -98,17 +98,18 @@ pub(crate) enum Message {
     Node,
 }
 
-/// The kinds that are read of every cluster. Pods come first: there are most of them.
+/// The kinds that are read of every cluster. Pods come first: there are most of them. Of the others, what makes objects comes before
+/// what it makes: an image that leaves a CronJob between two lists is then in the Job that was made of it.
 pub(crate) const BUILT_IN: [BuiltIn; 10] = [
     built_in("Pod", "pods", "", V1, Need::Always, Message::Pod),
-    built_in("ReplicaSet", "replicasets", "apps", V1, Need::Always, Message::Replicated),
     built_in("Deployment", "deployments", "apps", V1, Need::Always, Message::Replicated),
+    built_in("ReplicaSet", "replicasets", "apps", V1, Need::Always, Message::Replicated),
     built_in("StatefulSet", "statefulsets", "apps", V1, Need::Always, Message::Replicated),
     built_in("DaemonSet", "daemonsets", "apps", V1, Need::Always, Message::DaemonSet),
     built_in("ControllerRevision", "controllerrevisions", "apps", V1, Need::Always, Message::ControllerRevision),
-    built_in("Job", "jobs", "batch", V1, Need::Forgivable, Message::Job),
     // batch/v1 has CronJobs since Kubernetes 1.21, batch/v1beta1 had them from 1.8 to 1.24 (deprecation guide, "CronJob").
     built_in("CronJob", "cronjobs", "batch", &["v1", "v1beta1"], Need::Forgivable, Message::CronJob),
+    built_in("Job", "jobs", "batch", V1, Need::Forgivable, Message::Job),
     built_in("ReplicationController", "replicationcontrollers", "", V1, Need::Forgivable, Message::Replicated),
     built_in("PodTemplate", "podtemplates", "", V1, Need::Forgivable, Message::PodTemplate),
 ];
@@ -173,6 +174,16 @@ mod tests {
             assert!(!of("CronJob").is_meant_by(asked), "{asked}");
         }
         assert!(of("Pod").is_meant_by("pods"));
+    }
+
+    #[test]
+    fn what_makes_objects_is_read_before_them() {
+        let place = |kind: &str| BUILT_IN.iter().position(|known| known.resource.kind == kind).unwrap();
+        for (owner, owned) in
+            [("CronJob", "Job"), ("Deployment", "ReplicaSet"), ("StatefulSet", "ControllerRevision"), ("DaemonSet", "ControllerRevision")]
+        {
+            assert!(place(owner) < place(owned), "{owner} {owned}");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ const ITEMS_AT_ONCE: usize = 25;
 pub(crate) struct Query {
     /// The path of the list.
     pub(crate) path: String,
+    /// Of which kind it is, such as `PodList`, where that is known.
+    pub(crate) kind: Option<String>,
     /// Only what has these labels.
     pub(crate) label_selector: Option<String>,
     /// Only what has these values in these fields.
@@ -164,7 +166,7 @@ impl<Take, Answered: Fn()> Reading<'_, Take, Answered> {
     {
         let known = OnceCell::new();
         let read = async |mut chunks: Chunks<'_>| {
-            let mut pages = Pages::default();
+            let mut pages = Pages::of(self.query.kind.as_deref());
             let mut gathered = T::default();
             let mut taken = 0;
             loop {

@@ -34,6 +34,8 @@ pub(super) struct ListMeta {
     pub(super) resource_version: Option<String>,
     #[prost(string, optional, tag = "3")]
     pub(super) r#continue: Option<String>,
+    #[prost(int64, optional, tag = "4")]
+    pub(super) remaining_item_count: Option<i64>,
 }
 
 /// `meta/v1.Status`: what the server says of a request that it refuses.

@@ -24,9 +24,15 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    fn new(resource_version: Option<String>, token: Option<String>) -> Self {
+    fn new(resource_version: Option<String>, token: Option<String>, remaining: Option<i64>) -> Result<Self, Broken> {
         let [resource_version, token] = [resource_version, token].map(|text| text.filter(|text| !text.is_empty()));
-        Self { resource_version, token }
+        match remaining {
+            // Where there is no token, there is nothing left, and this is not set (API reference, ListMeta).
+            Some(remaining) if remaining > 0 && token.is_none() => Err(Broken::Stranger(format!(
+                "the list ends {remaining} objects before its end (metadata.remainingItemCount without metadata.continue)"
+            ))),
+            _ => Ok(Self { resource_version, token }),
+        }
     }
 }
 
@@ -70,6 +76,8 @@ pub(crate) struct Pages {
     bytes: Vec<u8>,
     start: usize,
     state: State,
+    /// Of which kind the list must be; none where any will do.
+    kind: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +113,11 @@ mod number {
 }
 
 impl Pages {
+    /// Of a list of a kind, such as `PodList`.
+    pub(crate) fn of(kind: Option<&str>) -> Self {
+        Self { kind: kind.map(str::to_owned), ..Self::default() }
+    }
+
     /// Takes what came.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -145,7 +158,7 @@ impl Pages {
                 State::Before { kind } => {
                     let Some(field) = field(&self.bytes, self.start)? else { return Ok(None) };
                     if field.number == number::UNKNOWN_RAW {
-                        see_that_it_is_a_list(kind.as_deref())?;
+                        see_that_it_is_a_list(kind.as_deref(), self.kind.as_deref())?;
                         self.start = field.value.start;
                         self.state = State::List { left: field.value.len(), has_head: false };
                         continue;
@@ -169,8 +182,9 @@ impl Pages {
                     match field.number {
                         number::LIST_METADATA => {
                             *has_head = true;
-                            let ListMeta { resource_version, r#continue } = ListMeta::decode(value).map_err(Broken::stranger)?;
-                            return Ok(Some(Found::Head(Head::new(resource_version, r#continue))));
+                            let ListMeta { resource_version, r#continue, remaining_item_count } =
+                                ListMeta::decode(value).map_err(Broken::stranger)?;
+                            return Ok(Some(Found::Head(Head::new(resource_version, r#continue, remaining_item_count)?)));
                         }
                         number::LIST_ITEMS => return Ok(Some(Found::Protobuf(field.value))),
                         _ => {}
@@ -200,7 +214,7 @@ impl Pages {
             State::After if self.start == self.bytes.len() => Ok(()),
             State::Begin | State::Before { .. } | State::List { .. } | State::After => Err(Broken::Cut),
             State::Json => {
-                self.state = json(&self.bytes)?;
+                self.state = json(&self.bytes, self.kind.as_deref())?;
                 Ok(())
             }
             State::JsonItems { .. } => Ok(()),
@@ -247,7 +261,7 @@ fn varint(bytes: &[u8], start: usize) -> Result<Option<(u64, usize)>, Broken> {
     }
 }
 
-fn json(body: &[u8]) -> Result<State, Broken> {
+fn json(body: &[u8], expected: Option<&str>) -> Result<State, Broken> {
     let list: JsonList<'_> = serde_json::from_slice(body).map_err(|error| {
         if error.is_eof() {
             return Broken::Cut;
@@ -255,17 +269,20 @@ fn json(body: &[u8]) -> Result<State, Broken> {
         let start: String = String::from_utf8_lossy(body).chars().take(40).collect();
         Broken::Stranger(format!("the answer is no list that can be read: {error}; it begins with {start:?}"))
     })?;
-    see_that_it_is_a_list(list.kind.as_deref())?;
+    see_that_it_is_a_list(list.kind.as_deref(), expected)?;
     let start_of = |item: &RawValue| item.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
     let range = |item: &RawValue| start_of(item)..start_of(item) + item.get().len();
     let items: Vec<Range<usize>> = list.items.unwrap_or_default().into_iter().map(range).collect();
-    let JsonListMeta { resource_version, r#continue } = list.metadata;
-    Ok(State::JsonItems { head: Some(Head::new(resource_version, r#continue)), items: items.into_iter() })
+    let JsonListMeta { resource_version, r#continue, remaining_item_count } = list.metadata;
+    Ok(State::JsonItems { head: Some(Head::new(resource_version, r#continue, remaining_item_count)?), items: items.into_iter() })
 }
 
-/// Every list is called so (API conventions, "Lists and Simple kinds").
-fn see_that_it_is_a_list(kind: Option<&str>) -> Result<(), Broken> {
+/// Every list is called so (API conventions, "Lists and Simple kinds"). One of other things says nothing of what was asked for.
+fn see_that_it_is_a_list(kind: Option<&str>, expected: Option<&str>) -> Result<(), Broken> {
     match kind {
+        Some(kind) if kind.ends_with("List") && expected.is_some_and(|expected| kind != expected) => {
+            Err(Broken::Stranger(format!("the answer is a {kind}, and no {}", expected.unwrap_or_default())))
+        }
         Some(kind) if kind.ends_with("List") => Ok(()),
         Some(kind) => Err(Broken::Stranger(format!("the answer is a {kind}, and no list"))),
         None => Err(Broken::stranger("the answer is no list: it says no kind")),
@@ -286,6 +303,7 @@ struct JsonList<'a> {
 struct JsonListMeta {
     resource_version: Option<String>,
     r#continue: Option<String>,
+    remaining_item_count: Option<i64>,
 }
 
 /// What a refusal says; none where it is no `Status`.
@@ -382,7 +400,9 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_a_stranger() {
-        let head = ListMeta { resource_version: Some("1".to_owned()), r#continue: None }.encode_to_vec();
+        let head = ListMeta { resource_version: Some("1".to_owned()), ..ListMeta::default() }.encode_to_vec();
+        let more = ListMeta { remaining_item_count: Some(3), ..ListMeta::default() }.encode_to_vec();
+        let more = [&[0x0a, u8::try_from(more.len()).unwrap()][..], &more].concat();
         let long = [&[0x12][..], &[0xff; 9], &[1]].concat();
         for (body, expected) in [
             (forbidden(), "the answer is a Status, and no list"),
@@ -391,6 +411,8 @@ mod tests {
             (br#"{"kind":"PodList","metadata":{}}"#.to_vec(), "the answer is no list that can be read: missing field `items`"),
             (br#"{"kind":"PodList","items":[]}"#.to_vec(), "the answer is no list that can be read: missing field `metadata`"),
             (br#"{"metadata":{},"items":[]}"#.to_vec(), "the answer is no list: it says no kind"),
+            (br#"{"kind":"PodList","metadata":{"remainingItemCount":3},"items":[]}"#.to_vec(), "the list ends 3 objects before its end"),
+            (enveloped("PodList", more), "the list ends 3 objects before its end"),
             (enveloped("PodList", vec![]), "the list has no metadata"),
             (enveloped("PodList", vec![0x08, 1]), "the answer is no list in protobuf: field 1 is of the type 0"),
             (enveloped("PodList", [&[0x0a, 100][..], &head].concat()), "the answer is no list in protobuf: a part of it is longer"),

@@ -274,7 +274,10 @@ impl Reader {
                 (number::PRESERVE_UNKNOWN_FIELDS | number::EMBEDDED_RESOURCE, Value::Number(is_open)) => {
                     schema.names_images |= is_open != 0 && self.open != Open::Nothing;
                 }
-                (number::INT_OR_STRING, Value::Number(is_scalar)) => is_described |= is_scalar != 0,
+                (number::INT_OR_STRING, Value::Number(is_scalar)) => {
+                    is_described |= is_scalar != 0;
+                    schema.is_text |= is_scalar != 0;
+                }
                 _ => {}
             }
             if schema.names_images {
@@ -375,7 +378,11 @@ impl<'de> Visitor<'de> for Reader {
                     schema.references.push(Reference { to, place: Place::Itself });
                 }
                 Keyword::Open => schema.names_images |= access.next_value::<bool>()? && self.open != Open::Nothing,
-                Keyword::Scalar => is_described |= access.next_value::<bool>()?,
+                Keyword::Scalar => {
+                    let is_scalar: bool = access.next_value()?;
+                    is_described |= is_scalar;
+                    schema.is_text |= is_scalar;
+                }
                 Keyword::Other => drop(access.next_value::<IgnoredAny>()?),
             }
         }
@@ -626,6 +633,8 @@ mod tests {
             ("CloudNativePG Cluster", object("imageName: {type: string}, instances: {type: integer}")),
             ("Zalando postgresql", object("dockerImage: {type: string}")),
             ("a text that may be nothing", object("image: {type: string, nullable: true, default: 'a:1'}")),
+            ("a text or a number", object("image: {x-kubernetes-int-or-string: true}")),
+            ("the same in other words", object("image: {anyOf: [{type: integer}, {type: string}], x-kubernetes-int-or-string: true}")),
         ] {
             assert!(answer(&spec(&schema)), "{who}: {schema}");
         }

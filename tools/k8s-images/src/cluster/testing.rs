@@ -56,7 +56,7 @@ struct List {
 
 /// A page of a list of a version, with the token of the next.
 pub(super) fn page(kind: &str, version: &str, token: &str, items: Vec<Vec<u8>>) -> Vec<u8> {
-    let metadata = ListMeta { resource_version: Some(version.to_owned()), r#continue: Some(token.to_owned()) };
+    let metadata = ListMeta { resource_version: Some(version.to_owned()), r#continue: Some(token.to_owned()), ..ListMeta::default() };
     enveloped(kind, List { metadata: Some(metadata), items }.encode_to_vec())
 }
 

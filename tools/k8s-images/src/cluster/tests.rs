@@ -217,3 +217,18 @@ async fn an_object_that_hides_an_image_makes_the_cluster_incomplete() {
     }
     assert_eq!(images(answer), ["Pod/a r.io/a:1"]);
 }
+
+#[tokio::test]
+async fn a_list_of_other_things_is_no_answer() {
+    for body in [page("ServiceList", "1", "", vec![]), br#"{"kind":"ServiceList","metadata":{},"items":[]}"#.to_vec()] {
+        let (answer, _) =
+            read(
+                &Asked::default(),
+                move |path, _| {
+                    if is(path, "/apis/apps/v1/deployments") { reply(200, body.clone()) } else { nothing(path) }
+                },
+            )
+            .await;
+        assert_eq!(shown(&answer.problems), ["listing deployments.apps: the answer is a ServiceList, and no DeploymentList"]);
+    }
+}

@@ -23,9 +23,16 @@ pub(crate) struct Found {
     pub(crate) doubts: Vec<Doubt>,
     /// The names that were read already.
     references: References,
+    /// Whether the objects are known to be custom resources, which otherwise their groups tell.
+    are_custom: bool,
 }
 
 impl Found {
+    /// Of objects of which their cluster says that they are custom resources.
+    pub(crate) fn of_custom_resources() -> Self {
+        Self { are_custom: true, ..Self::default() }
+    }
+
     /// Reads all documents of a text.
     pub(crate) fn in_text(text: &str) -> Self {
         let (documents, faults) = document::read(text);
@@ -75,7 +82,11 @@ impl Found {
 
     /// Begins with an object; what is found in it is for [`Self::add_mentions`].
     pub(crate) fn mentions(&mut self, identity: &Identity) -> Mentions {
-        Mentions::of(identity, std::mem::take(&mut self.references))
+        let mut mentions = Mentions::of(identity, std::mem::take(&mut self.references));
+        if self.are_custom {
+            mentions.take_for_custom();
+        }
+        mentions
     }
 
     /// Takes what was found in an object.
@@ -92,6 +103,7 @@ impl Found {
     pub(crate) fn add_item(&mut self, item: &Node, list: &Identity) {
         match item {
             Node::Map(map) => self.add_object(map, Some(list)),
+            Node::Null => self.fault(None, format!("{}: one of its items is empty", list.kind.as_deref().unwrap_or("a list"))),
             other => self.add(other),
         }
     }
@@ -333,5 +345,30 @@ pub(super) mod tests {
     fn what_is_no_object_is_counted() {
         let found = Found::in_text("replicas: 3\nimage: {repository: a, tag: b}\n---\napiVersion: v1\nkind: Service\n---\n");
         assert_eq!((found.strangers, found.objects.len(), found.faults), (1, 2, vec![]));
+    }
+
+    /// Only the cluster knows of a group of the form of Kubernetes' own that it is another's (KEP-1111).
+    #[test]
+    fn what_a_cluster_calls_a_custom_resource_is_one_whatever_its_group() {
+        let text = "apiVersion: storage.k8s.io/v1\nkind: Thing\nmetadata: {name: t}\nspec: {image: 'r.io/a:1', containers: {x: {image: 'r.io/b:1'}}}\n";
+        let (documents, _) = document::read(text);
+        let images = |mut found: Found| -> Vec<String> {
+            documents.iter().for_each(|document| found.add(document));
+            found.objects.into_iter().flat_map(|object| object.mentions).map(|mention| mention.image).collect()
+        };
+        assert_eq!(images(Found::of_custom_resources()), ["r.io/b:1", "r.io/a:1"]);
+        assert_eq!(images(Found::default()), [""; 0]);
+    }
+
+    #[test]
+    fn an_item_that_is_nothing_hides_what_it_was() {
+        let list = Identity { kind: Some("PodList".to_owned()), ..Identity::default() };
+        let mut found = Found::default();
+        found.add_item(&Node::Null, &list);
+        assert!(
+            matches!(found.faults.as_slice(), [one] if one.cause.contains("PodList") && one.cause.contains("is empty")),
+            "{:?}",
+            found.faults
+        );
     }
 }

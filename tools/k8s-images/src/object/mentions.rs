@@ -110,6 +110,11 @@ impl Mentions {
         }
     }
 
+    /// Takes the object for a custom resource, whatever its group is called: its cluster says so.
+    pub(super) fn take_for_custom(&mut self) {
+        self.custom = true;
+    }
+
     /// Takes an object of a kind, as it was written.
     pub(super) fn add_object(&mut self, object: &Map, kind: &str) {
         self.search(object, None, Stands::Elsewhere);

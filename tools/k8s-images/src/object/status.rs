@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use common::digest::Digest;
 use common::record::Field;
 use common::reference::{ImageId, Reference};
 
@@ -79,14 +80,24 @@ impl Mentions {
         }
         let is_meant = |mention: &Mention| mention.field == Some(field) && mention.container == container;
         let mut further = Vec::new();
+        let mut is_known = false;
         for mention in self.found.iter_mut().filter(|mention| is_meant(mention)) {
-            if mention.running.is_some() && mention.running != running {
+            is_known = true;
+            let differs = |known: &Option<Digest>, told: &Option<Digest>| known.is_some() && known != told;
+            if differs(&mention.running, &running) || differs(&mention.config, &config) {
                 // Several containers have the same volume, and each says what it got. None may hide what another one got.
                 further.push(Mention { running: running.clone(), config: config.clone(), ..mention.clone() });
             } else {
                 mention.running.clone_from(&running);
                 mention.config.clone_from(&config);
             }
+        }
+        if !is_known && names.is_empty() {
+            let place = place_of(container.as_deref(), field).replacen(", ", ", status of ", 1);
+            self.fault_at(
+                image_id.or(image).and_then(|written| written.at),
+                format!("{place} tells the ID of an image, and nothing its name"),
+            );
         }
         for (image, reference) in names {
             let known = self.found.iter().chain(&further).filter(|mention| is_meant(mention));
@@ -221,6 +232,24 @@ mod tests {
             pod([mount("v", HEX), mount("v", OTHER)]),
             ["v imageVolume r.io/v:1 e3b0 -", "w imageVolume r.io/w:1 - -", "v imageVolume r.io/v:1 aaaa -"]
         );
+    }
+
+    #[test]
+    fn an_image_of_which_nothing_tells_the_name_is_a_fault() {
+        let text = format!(
+            "kind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: a}}]}}\nstatus:\n  containerStatuses: [{{name: gone, imageID: 'sha256:{HEX}'}}]\n"
+        );
+        assert_eq!(faults(&text), ["5: Pod p, status of container gone tells the ID of an image, and nothing its name"]);
+    }
+
+    #[test]
+    fn no_config_hides_another() {
+        let states =
+            format!("{{name: c, imageID: 'sha256:{HEX}'}}, {{name: c, imageID: 'sha256:{OTHER}'}}, {{name: c, imageID: 'a@sha256:{HEX}'}}");
+        let text = format!(
+            "kind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: a}}]}}\nstatus: {{containerStatuses: [{states}]}}\n"
+        );
+        assert_eq!(mentions(&text), ["Pod p c container a - e3b0", "Pod p c container a - aaaa", "Pod p c container a e3b0 -"]);
     }
 
     #[test]

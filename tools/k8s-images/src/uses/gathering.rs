@@ -97,6 +97,11 @@ impl Gathering {
         }
     }
 
+    /// Whether nothing was said of any image.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.said.is_empty()
+    }
+
     /// Takes what another one gathered.
     pub(crate) fn absorb(&mut self, mut other: Self) {
         if self.identities.len() < other.identities.len() {
