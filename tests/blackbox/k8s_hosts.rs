@@ -170,6 +170,14 @@ models:
         assert_eq!(image(|tool| tool), ["shop/Service/a - container app:2"]);
         assert_eq!(image(|tool| tool.env("COMPOSE_ENV_FILES", "x.env,y.env")), ["shop/Service/a - container app:4"]);
         assert_eq!(image(|tool| tool.env("COMPOSE_DISABLE_ENV_FILE", "1")), ["shop/Service/a - container app:1"]);
+        // A later file may build on what an earlier one says, and that goes before its own.
+        let files = [
+            ("compose.yaml", "services: {a: {image: '$IMAGE'}, b: {image: 'b:$TAG'}}\n"),
+            ("x.env", "REGISTRY=prod.example.com\nTAG=3\n"),
+            ("y.env", "TAG=4\nIMAGE=${REGISTRY:-dev.example.com}/app:$TAG\n"),
+        ];
+        let ran = run_with(&files, |tool| tool.env("COMPOSE_ENV_FILES", "x.env,y.env")).succeeds();
+        assert_eq!(uses(&ran), ["shop/Service/a - container prod.example.com/app:3", "shop/Service/b - container b:4"]);
         assert_eq!(image(|tool| tool.env("COMPOSE_PROJECT_NAME", "Other")), ["other/Service/a - container app:2"]);
     }
 
