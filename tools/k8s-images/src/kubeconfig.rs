@@ -205,8 +205,12 @@ fn entries(document: &mut Map<String, Value>, list: &str, key: &str, folder: &Pa
             Value::Object(value) => value,
             _ => return Err(format!("is no kubeconfig: number {} of its {list} is no mapping", place + 1)),
         };
-        let Some(Value::String(name)) = value.remove("name") else {
-            return Err(format!("is no kubeconfig: number {} of its {list} has no name", place + 1));
+        let name = match value.remove("name") {
+            Some(Value::String(name)) => name,
+            None | Some(Value::Null) => return Err(format!("is no kubeconfig: number {} of its {list} has no name", place + 1)),
+            Some(_) => {
+                return Err(format!("is no kubeconfig: the name of number {} of its {list} is not a text: put it in quotes", place + 1));
+            }
         };
         // An entry that is there and empty is found, and has nothing in it.
         let content = match value.remove(key) {
@@ -306,7 +310,8 @@ mod tests {
             ("users: s3cret", "its users are not a list"),
             ("users: [s3cret]", "number 1 of its users is no mapping"),
             ("users: [{user: {token: s3cret}}]", "number 1 of its users has no name"),
-            ("contexts: [{name: 1}]", "number 1 of its contexts has no name"),
+            ("contexts: [{name: ~}]", "number 1 of its contexts has no name"),
+            ("contexts: [{name: 1}]", "the name of number 1 of its contexts is not a text: put it in quotes"),
             ("contexts: [{name: a}, {name: b}, {name: a}]", "has two contexts of the name a"),
         ] {
             let error = parse(text).unwrap_err();
