@@ -275,6 +275,7 @@ fn sentence(who: &str, failure: &Failure, forgivable: Option<&Resource>) -> Stri
 fn of_the_server(failure: &Failure) -> String {
     match failure.kind {
         FailureKind::Unauthorized => format!("the server does not accept these credentials: {failure}"),
+        FailureKind::Credentials => format!("the credentials cannot be used: {failure}"),
         _ => format!("the server cannot be reached: {failure}"),
     }
 }

@@ -509,15 +509,16 @@ contexts:
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "clusters: [{{name: c, cluster: {{server: 'http://{free}'}}}}, {{name: d, cluster: {{server: 'nothing'}}}}]
-users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin, installHint: get it}}}}}}]
-contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{cluster: d}}}}, {{name: plugin, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin, installHint: get it}}}}}}, {{name: o, user: {{auth-provider: {{name: oidc, config: {{id-token: s3cret, idp-issuer-url: 'http://{free}'}}}}}}}}]
+contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{cluster: d}}}}, {{name: plugin, context: {{cluster: c, user: u}}}}, {{name: oidc, context: {{cluster: c, user: o}}}}]
 "
         );
         let plan = machine(&[(".kube/config", &config)], &[]).plan("").unwrap();
         let clusters = read(plan.planned, Question::Images, &Asked::default(), 2, Duration::from_secs(60), || {});
         let problems: Vec<_> = clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.answer.problems.len())).collect();
-        assert_eq!(problems, [("down", 1), ("broken", 1), ("plugin", 1)]);
+        assert_eq!(problems, [("down", 1), ("broken", 1), ("plugin", 1), ("oidc", 1)]);
         assert!(clusters[2].answer.problems[0].contains("no-such-plugin of the user u is not there; its kubeconfig says: get it"));
+        assert_eq!(clusters[3].answer.problems, ["the credentials cannot be used: failed OIDC: invalid ID token: not a valid JWT token"]);
     }
 
     #[test]
