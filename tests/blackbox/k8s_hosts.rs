@@ -170,6 +170,14 @@ models:
         assert_eq!(image(|tool| tool), ["shop/Service/a - container app:2"]);
         assert_eq!(image(|tool| tool.env("COMPOSE_ENV_FILES", "x.env,y.env")), ["shop/Service/a - container app:4"]);
         assert_eq!(image(|tool| tool.env("COMPOSE_DISABLE_ENV_FILE", "1")), ["shop/Service/a - container app:1"]);
+        // A later file may build on what an earlier one says, and that goes before its own.
+        let files = [
+            ("compose.yaml", "services: {a: {image: '$IMAGE'}, b: {image: 'b:$TAG'}}\n"),
+            ("x.env", "REGISTRY=prod.example.com\nTAG=3\n"),
+            ("y.env", "TAG=4\nIMAGE=${REGISTRY:-dev.example.com}/app:$TAG\n"),
+        ];
+        let ran = run_with(&files, |tool| tool.env("COMPOSE_ENV_FILES", "x.env,y.env")).succeeds();
+        assert_eq!(uses(&ran), ["shop/Service/a - container prod.example.com/app:3", "shop/Service/b - container b:4"]);
         assert_eq!(image(|tool| tool.env("COMPOSE_PROJECT_NAME", "Other")), ["other/Service/a - container app:2"]);
     }
 
@@ -372,7 +380,17 @@ services:
             ("# nothing\n", "compose.yaml: holds no services: it is no Compose file"),
             ("services:\n", "compose.yaml: names no image"),
             ("services:\n  web: {image: a}\n  api:\n", "compose.yaml: service api has no image"),
-            ("services:\n  web: {image: a}\n  api: {image: {x: y}}\n", "compose.yaml, line 3: service api has no image and no build"),
+            ("services:\n  web: {image: a}\n  api: {image: {x: y}}\n", "compose.yaml, line 3: service api: image is no text"),
+            ("services:\n  web: {image: a}\n  api: {image: [b], build: .}\n", "compose.yaml, line 3: service api: image is no text"),
+            ("services:\n  web: {image: a, extends: [b]}\n", "compose.yaml, line 2: service web: extends names no service"),
+            ("services:\n  web: {image: a, extends: {file: b}}\n", "compose.yaml, line 2: service web: extends names no service"),
+            ("services:\n  web: {image: a, pre_start: {image: b}}\n", "compose.yaml, line 2: service web: pre_start is no list"),
+            ("services:\n  web: {image: a, pre_start: [b]}\n", "compose.yaml, line 2: service web: pre_start holds what is no mapping"),
+            (
+                "services:\n  web: {image: a, volumes: [{type: image, source: [b]}]}\n",
+                "compose.yaml, line 2: service web: source of volumes is no text",
+            ),
+            ("services:\n  web: {image: a, volumes: {type: image, source: b}}\n", "compose.yaml, line 2: service web: volumes is no list"),
             ("services:\n  web: [a]\n", "compose.yaml, line 2: service web is no mapping"),
             ("services: [web]\n", "compose.yaml, line 1: services is no mapping"),
             ("services:\n  web: {image: a}\n web: {image: b}\n", "compose.yaml, line 3: is not YAML that can be read"),

@@ -287,6 +287,7 @@ fn of_the_server(failure: &Failure) -> String {
     match failure.kind {
         FailureKind::Unauthorized => format!("the server does not accept these credentials: {failure}"),
         FailureKind::Stranger => format!("what answers is no Kubernetes API server: {failure}"),
+        FailureKind::Credentials => format!("the credentials cannot be used: {failure}"),
         _ => format!("the server cannot be reached: {failure}"),
     }
 }

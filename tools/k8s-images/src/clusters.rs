@@ -4,18 +4,20 @@
 //! is no kubeconfig at all: which cluster is meant is never guessed), and how that is read side by side. What fails fails alone: it stands in
 //! the inventory as a source that is not complete.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use common::inventory::word;
 
 use crate::access::{self, Access, Impersonation};
 use crate::args::{Args, Clusters, NAME_OF_CONTEXTS};
 use crate::cluster::{self, Answer, Asked};
 use crate::connection::{self, Connection};
 use crate::contexts;
-use crate::kubeconfig::{Files, Kubeconfig};
+use crate::kubeconfig::{Files, Hidden, Kubeconfig};
 use crate::side_by_side::{self, Outcome};
 
 /// The name of the source that a pod's own cluster is.
@@ -114,6 +116,7 @@ pub(crate) fn plan(arguments: &Args, surroundings: &Surroundings<'_>) -> anyhow:
         bail!("{} has no context: nothing says which cluster to read", files.shown());
     }
     let chosen = contexts::choose(&names, &flags.context, &flags.skip_context).map_err(anyhow::Error::msg)?;
+    plan.notes.extend(hidden_servers(&kubeconfig, &chosen.names));
     plan.notes.extend(chosen.idle.iter().map(|pattern| format!("--skip-context {pattern} matches no context")));
     for name in chosen.names {
         let planned = plan.of(&kubeconfig, name, &act_as);
@@ -175,6 +178,25 @@ impl Pod {
         };
         Planned { name, is_pods_own: true, server, reading }
     }
+}
+
+/// Servers that files mean by names which an earlier file gave to others. kubectl does not see them either; but whoever asks for all clusters
+/// of two files that a tool wrote with the same names everywhere would take one of them for both.
+fn hidden_servers(kubeconfig: &Kubeconfig, chosen: &[String]) -> Vec<String> {
+    let server = |context: &str| access::shown_server(kubeconfig.parts(context).ok()?.cluster);
+    let seen: BTreeSet<String> = kubeconfig.contexts().filter_map(server).collect();
+    let lost = kubeconfig.hidden().iter().filter(|hidden| chosen.contains(&hidden.context)).filter_map(|Hidden { file, context, cluster }| {
+        let lost = access::shown_server(cluster).filter(|lost| !seen.contains(lost))?;
+        let read = server(context).map_or_else(|| "is another cluster".to_owned(), |server| format!("is {server}"));
+        Some(format!(
+            "{lost} is NOT read: {} means it by the context {}, which {read} by the file before it, as to kubectl; give the contexts, clusters and users of \
+             each file names of their own, or read each file alone with --kubeconfig",
+            file.display(),
+            word(context)
+        ))
+    });
+    let lost: BTreeSet<String> = lost.collect();
+    lost.into_iter().collect()
 }
 
 fn nothing_to_read(asks_for_contexts: bool) -> &'static str {
@@ -399,6 +421,47 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_that_a_file_before_hides_is_told() {
+        // As kubeadm and k3s write them: the same names in each.
+        let default = |server: &str, context: &str, cluster: &str| {
+            format!(
+                "clusters: [{{name: {cluster}, cluster: {{server: '{server}'}}}}]\nusers: [{{name: default, user: {{token: s3cret}}}}]\n\
+                 contexts: [{{name: {context}, context: {{cluster: {cluster}, user: default}}}}]\n"
+            )
+        };
+        let one = default("https://one:6443", "default", "default");
+        let (same, moved) = ("https://one:6443/", "https://two:6443");
+        let told = |context: &str| {
+            format!(
+                "https://two:6443 is NOT read: ~/two means it by the context {context}, which is https://one:6443 by the file before it, as to kubectl; \
+                 give the contexts, clusters and users of each file names of their own, or read each file alone with --kubeconfig"
+            )
+        };
+        let read = "default https://one:6443 read".to_owned();
+        for (two, line, expected) in [
+            (default(moved, "default", "default"), "", vec![read.clone(), told("default")]),
+            (default(moved, "default", "other"), "", vec![read.clone(), told("default")]),
+            (default(moved, "two", "default"), "", vec![read.clone(), "two https://one:6443 as default".to_owned(), told("two")]),
+            (default(moved, "two", "default"), "--skip-context two", vec![read.clone()]),
+            (default(moved, "two", "other"), "", vec![read.clone(), "two https://two:6443 read".to_owned()]),
+            // Nothing is lost where it is the same server, or another context leads to it.
+            (default(same, "default", "default"), "", vec![read.clone()]),
+            (
+                default(moved, "default", "default")
+                    + "---\nclusters: [{name: b, cluster: {server: 'https://two:6443'}}]\ncontexts: [{name: b, context: {cluster: b}}]\n",
+                "",
+                vec![read.clone(), "b https://two:6443 read".to_owned()],
+            ),
+            ("contexts: [{name: default, context: {cluster: default, user: x}}]".to_owned(), "", vec![read.clone()]),
+        ] {
+            let machine = machine(&[("one", &one), ("two", &two)], &[("KUBECONFIG", "~/one:~/two")]);
+            let home = machine.home.path().display().to_string();
+            let shown: Vec<String> = machine.shown(line).iter().map(|line| line.replace(&home, "~")).collect();
+            assert_eq!(shown, expected, "{two} {line}");
+        }
+    }
+
+    #[test]
     fn what_is_the_same_is_read_once_and_what_is_broken_fails_alone() {
         let config = "clusters:
 - {name: prod, cluster: {server: 'https://prod:443/'}}
@@ -450,15 +513,16 @@ contexts:
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "clusters: [{{name: c, cluster: {{server: 'http://{free}'}}}}, {{name: d, cluster: {{server: 'nothing'}}}}]
-users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin, installHint: get it}}}}}}]
-contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{cluster: d}}}}, {{name: plugin, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin, installHint: get it}}}}}}, {{name: o, user: {{auth-provider: {{name: oidc, config: {{id-token: s3cret, idp-issuer-url: 'http://{free}'}}}}}}}}]
+contexts: [{{name: down, context: {{cluster: c}}}}, {{name: broken, context: {{cluster: d}}}}, {{name: plugin, context: {{cluster: c, user: u}}}}, {{name: oidc, context: {{cluster: c, user: o}}}}]
 "
         );
         let plan = machine(&[(".kube/config", &config)], &[]).plan("").unwrap();
         let clusters = read(plan.planned, Question::Images, &Asked::default(), 2, Duration::from_secs(60), || {});
         let problems: Vec<_> = clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.answer.problems.len())).collect();
-        assert_eq!(problems, [("down", 1), ("broken", 1), ("plugin", 1)]);
+        assert_eq!(problems, [("down", 1), ("broken", 1), ("plugin", 1), ("oidc", 1)]);
         assert!(clusters[2].answer.problems[0].contains("no-such-plugin of the user u is not there; its kubeconfig says: get it"));
+        assert_eq!(clusters[3].answer.problems, ["the credentials cannot be used: failed OIDC: invalid ID token: not a valid JWT token"]);
     }
 
     #[test]

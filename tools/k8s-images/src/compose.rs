@@ -112,7 +112,10 @@ impl Reading {
     fn variables(&mut self, mut environment: Variables, files: &[PathBuf]) -> Variables {
         let mut read = Variables::default();
         for path in files {
-            match input::file(path).and_then(|text| dotenv::read(&text, &environment)) {
+            // What a file fills in may come from those before it, too.
+            let mut known = environment.clone();
+            known.add(read.clone());
+            match input::file(path).and_then(|text| dotenv::read(&text, &known)) {
                 Ok(mut later) => {
                     later.add(read);
                     read = later;

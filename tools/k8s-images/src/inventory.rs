@@ -83,7 +83,11 @@ impl Part {
             if let Some(same) = same_as {
                 notes.push(format!("{}: is the same server and user as {same}, and is read once", record.name));
             }
-            let warnings = said.into_iter().map(of_name).collect();
+            let mut warnings: Vec<String> = said.into_iter().map(of_name).collect();
+            if same.is_none() && record.complete && answer.gathering.is_empty() {
+                // A cluster that was set up anew may truly be empty. So is one whose data was lost, and nothing tells them apart.
+                warnings.push(format!("{}: no object in it names an image; is this the cluster that is meant?", record.name));
+            }
             let Answer { gathering, resource_versions, .. } = answer;
             parts.push(Self { record, gathering, problems, notes, warnings, resource_versions, flag });
         }

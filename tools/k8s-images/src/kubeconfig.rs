@@ -1,7 +1,7 @@
 //! Kubeconfig files: which are meant, and what they say together, as kubectl merges them.
 //!
 //! Owns where they are looked for and the merge (Kubernetes documentation, "Organizing Cluster Access Using kubeconfig Files"): of
-//! entries with one name that of the first file counts, and nothing of the others. Whatever cannot be read is an error, and never a
+//! entries with one name that of the first file counts, and nothing of the others; what is lost by that is remembered. Whatever cannot be read is an error, and never a
 //! reason to look elsewhere: the inventory of another cluster looks like the one that was meant. kubectl passes over a file that is
 //! missing; this does not. Entries stay as they were written, so that a broken one is its contexts' own trouble; what they mean is
 //! for `access`. Nothing that stands in a file is in an error, because it may be a secret.
@@ -54,7 +54,7 @@ impl Files {
             let text = String::from_utf8(text).map_err(|_| format!("{}, which is not UTF-8", place()))?;
             let folder = path.parent().unwrap_or(Path::new(""));
             let file = Kubeconfig::parse(&text, folder).map_err(|cause| format!("{}, which {cause}", place()))?;
-            merged.absorb(file);
+            merged.absorb(file, path);
         }
         Ok(merged)
     }
@@ -66,9 +66,22 @@ pub(crate) struct Kubeconfig {
     contexts: Vec<Entry>,
     clusters: Vec<Entry>,
     users: Vec<Entry>,
+    hidden: Vec<Hidden>,
+}
+
+/// A context of a later file that means another cluster there than it does in the merge.
+#[derive(Debug)]
+pub(crate) struct Hidden {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// The name of the context.
+    pub(crate) context: String,
+    /// The cluster that it means in its own file.
+    pub(crate) cluster: Entry,
 }
 
 /// One entry of a list, under its name.
+#[derive(Clone)]
 pub(crate) struct Entry {
     /// The name.
     pub(crate) name: String,
@@ -127,7 +140,17 @@ impl Kubeconfig {
     }
 
     /// Takes what another file adds.
-    fn absorb(&mut self, later: Self) {
+    fn absorb(&mut self, later: Self, file: &Path) {
+        for context in later.contexts() {
+            let hides = |name: &str| self.clusters.iter().any(|first| first.name == name);
+            let is_hidden = self.contexts().any(|first| first == context);
+            // What the file itself leaves to the others is theirs.
+            let Ok(Parts { cluster, .. }) = later.parts(context) else { continue };
+            if is_hidden || hides(&cluster.name) {
+                let (file, context, cluster) = (file.to_owned(), context.to_owned(), cluster.clone());
+                self.hidden.push(Hidden { file, context, cluster });
+            }
+        }
         for (known, new) in [(&mut self.contexts, later.contexts), (&mut self.clusters, later.clusters), (&mut self.users, later.users)] {
             for entry in new {
                 if !known.iter().any(|first| first.name == entry.name) {
@@ -140,6 +163,11 @@ impl Kubeconfig {
     /// The names of all contexts, in the order of the files.
     pub(crate) fn contexts(&self) -> impl Iterator<Item = &str> {
         self.contexts.iter().map(|context| context.name.as_str())
+    }
+
+    /// What the merge may have lost.
+    pub(crate) fn hidden(&self) -> &[Hidden] {
+        &self.hidden
     }
 
     /// The cluster and the user that a context names.
@@ -177,8 +205,12 @@ fn entries(document: &mut Map<String, Value>, list: &str, key: &str, folder: &Pa
             Value::Object(value) => value,
             _ => return Err(format!("is no kubeconfig: number {} of its {list} is no mapping", place + 1)),
         };
-        let Some(Value::String(name)) = value.remove("name") else {
-            return Err(format!("is no kubeconfig: number {} of its {list} has no name", place + 1));
+        let name = match value.remove("name") {
+            Some(Value::String(name)) => name,
+            None | Some(Value::Null) => return Err(format!("is no kubeconfig: number {} of its {list} has no name", place + 1)),
+            Some(_) => {
+                return Err(format!("is no kubeconfig: the name of number {} of its {list} is not a text: put it in quotes", place + 1));
+            }
         };
         // An entry that is there and empty is found, and has nothing in it.
         let content = match value.remove(key) {
@@ -278,7 +310,8 @@ mod tests {
             ("users: s3cret", "its users are not a list"),
             ("users: [s3cret]", "number 1 of its users is no mapping"),
             ("users: [{user: {token: s3cret}}]", "number 1 of its users has no name"),
-            ("contexts: [{name: 1}]", "number 1 of its contexts has no name"),
+            ("contexts: [{name: ~}]", "number 1 of its contexts has no name"),
+            ("contexts: [{name: 1}]", "the name of number 1 of its contexts is not a text: put it in quotes"),
             ("contexts: [{name: a}, {name: b}, {name: a}]", "has two contexts of the name a"),
         ] {
             let error = parse(text).unwrap_err();

@@ -14,7 +14,7 @@ use chrono::Utc;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use kube::client::Body;
+use kube::client::{AuthError, Body};
 use kube::core::discovery::v2::ACCEPT_AGGREGATED_DISCOVERY_V2;
 use prost::bytes::Bytes;
 
@@ -63,6 +63,8 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// The server does not know who asks: no other request will fare better.
     Unauthorized,
+    /// Nobody was asked, because what is to say who asks cannot be used.
+    Credentials,
     /// Who asks may not do this.
     Forbidden,
     /// The server has nothing of this name.
@@ -86,7 +88,8 @@ impl Failure {
 
     /// Whether it is the same for every request to this server.
     pub(crate) fn is_of_the_server(&self) -> bool {
-        matches!(self.kind, FailureKind::Unauthorized | FailureKind::Unreachable | FailureKind::Stranger)
+        use FailureKind::{Credentials, Stranger, Unauthorized, Unreachable};
+        matches!(self.kind, Unauthorized | Credentials | Unreachable | Stranger)
     }
 }
 
@@ -258,13 +261,10 @@ impl Requests {
         let is_connect = |error: &(dyn Error + 'static)| {
             error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(hyper_util::client::legacy::Error::is_connect)
         };
-        let outcome = if matches!(error, kube::Error::Auth(_)) {
-            Outcome::Lasting
-        } else if sources(error).any(is_connect) {
-            Outcome::NoConnection { reached: self.reached.get() }
-        } else {
-            Outcome::Lost
-        };
+        if auth(error).is_some() {
+            return Failure { kind: FailureKind::Credentials, cause: cause(error) }.into();
+        }
+        let outcome = if sources(error).any(is_connect) { Outcome::NoConnection { reached: self.reached.get() } } else { Outcome::Lost };
         let kind = if outcome == Outcome::Lost { self.kind_of_no_answer() } else { FailureKind::Unreachable };
         Tried { outcome, failure: Failure { kind, cause: cause(error) } }
     }
@@ -315,10 +315,17 @@ fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
+/// What kube says against credentials, which it may find out in the middle of a request.
+fn auth(error: &kube::Error) -> Option<&AuthError> {
+    match error {
+        kube::Error::Auth(error) => Some(error),
+        other => sources(other).find_map(|error| error.downcast_ref()),
+    }
+}
+
 /// What led to an error, in one line. What a login command printed may be a secret, and is left out.
 pub(crate) fn cause(error: &kube::Error) -> String {
-    use kube::client::AuthError;
-    if let kube::Error::Auth(error) = error {
+    if let Some(error) = auth(error) {
         return match error {
             AuthError::AuthExecRun { cmd, out } => format!("the login command {cmd:?} ended with {}", out.status),
             AuthError::AuthExecParse(_) => "the login command printed no ExecCredential that can be read".to_owned(),

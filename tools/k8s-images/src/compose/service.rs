@@ -30,6 +30,9 @@ impl Reading {
             Node::Null => Vec::new(),
             other => return self.problem(file, other.first_text(), &format!("{what} is no mapping")),
         };
+        for layer in &layers {
+            self.check_shape(layer, &what);
+        }
         let is_cut = self.found.problems.len() > problems;
         let has = |key: &str| layers.iter().any(|layer| !matches!(layer.service.get(key), None | Some(Node::Null)));
         let mut mentions = Vec::new();
@@ -64,6 +67,38 @@ impl Reading {
             self.lacking.push((service.to_owned(), cause));
         }
         self.add("Service", name, service, mentions);
+    }
+
+    /// Says what stands where an image belongs, or what leads to one, and is none. Compose refuses such a file.
+    fn check_shape(&mut self, Layer { file, service }: &Layer, what: &str) {
+        let is_text = |node: &Node| matches!(node, Node::Text(_) | Node::Null);
+        let mut wrong = |node: &Node, cause: &str| self.problem(file, node.first_text(), &format!("{what}: {cause}"));
+        if let Some(image) = service.get("image").filter(|image| !is_text(image)) {
+            wrong(image, "image is no text");
+        }
+        match service.get("extends") {
+            None | Some(Node::Text(_) | Node::Null) => {}
+            Some(Node::Map(map)) if map.text("service").is_some() && map.get("file").is_none_or(is_text) => {}
+            Some(other) => wrong(other, "extends names no service"),
+        }
+        for (key, image) in [("pre_start", "image"), ("volumes", "source")] {
+            let items = match service.get(key) {
+                None | Some(Node::Null) => continue,
+                Some(Node::List(items)) => items,
+                Some(other) => {
+                    wrong(other, &format!("{key} is no list"));
+                    continue;
+                }
+            };
+            for item in items {
+                match item {
+                    Node::Map(map) if map.get(image).is_none_or(is_text) => {}
+                    Node::Map(_) => wrong(item, &format!("{image} of {key} is no text")),
+                    Node::Text(_) if key == "volumes" => {}
+                    _ => wrong(item, &format!("{key} holds what is no mapping")),
+                }
+            }
+        }
     }
 
     /// Takes a model, which is an artifact in a registry.

@@ -60,7 +60,8 @@ pub(super) fn run(plugin: &ExecConfig, user: &str, limit: Duration) -> Result<Cr
     let said = Arc::new(Mutex::new(Vec::new()));
     let heard = listen(child.stderr.take(), &said);
     let printed = printed(&mut child, limit.saturating_sub(begin.elapsed()));
-    let status = printed.as_ref().and_then(|_| ended(&mut child, limit.saturating_sub(begin.elapsed())));
+    let is_too_much = printed.as_ref().is_some_and(|printed| u64::try_from(printed.len()).is_ok_and(|length| length >= MOST));
+    let status = printed.as_ref().filter(|_| !is_too_much).and_then(|_| ended(&mut child, limit.saturating_sub(begin.elapsed())));
     if status.is_none() {
         // What it started itself is left to it, as a shell would.
         let _ = child.kill();
@@ -71,6 +72,9 @@ pub(super) fn run(plugin: &ExecConfig, user: &str, limit: Duration) -> Result<Cr
         let _ = heard.recv_timeout(Duration::from_secs(1));
         Failure { cause: told(what), said: lines(&said) }
     };
+    if is_too_much {
+        return Err(failed(format!("printed {} KiB and more, which no credential fills, and was ended", MOST >> 10)));
+    }
     let (Some(printed), Some(status)) = (printed, status) else {
         let seconds = duration::Duration::of(chrono::TimeDelta::from_std(limit).unwrap_or_default());
         return Err(failed(format!("did not end within {seconds}, and was ended")));
@@ -271,6 +275,17 @@ mod tests {
         for script in ["exec sleep 1000", "exec >&-; exec sleep 1000"] {
             let failure = run(&plugin(script), "me", Duration::from_millis(50)).map(|_| ()).unwrap_err();
             assert!(failure.cause.contains("did not end within"), "{script}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_prints_without_end_is_ended() {
+        for script in ["exec yes $TOKEN", "trap '' PIPE; yes $TOKEN; exec sleep 1000"] {
+            let failure = run(&plugin(script), "me", LONG).map(|_| ()).unwrap_err();
+            assert!(
+                failure.cause.ends_with("printed 1024 KiB and more, which no credential fills, and was ended"),
+                "{script}: {failure:?}"
+            );
         }
     }
 
