@@ -10,7 +10,7 @@
 //!
 //! It is etcd, kube-apiserver and kube-controller-manager, as `scripts/test` builds them, or as `TEST_ETCD` and its like name
 //! them. There is no kubelet and no scheduler, so pods stay Pending, and what they run is what a test says that they run
-//! ([`workloads`](crate::workloads)). How a tool gets in is a [`Kubeconfig`](crate::kubeconfig::Kubeconfig).
+//! ([`workloads`](crate::workloads)). How a tool gets in is a [`Kubeconfig`].
 //!
 //! A control plane takes two seconds to start and 300 to 400 MB of memory. Tests that keep to a namespace of their own take
 //! [`Cluster::shared`]; the others wait until there is a place for one more.
