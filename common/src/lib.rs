@@ -6,8 +6,10 @@
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
 //! - Pure, without input, output, clock or environment: [`digest`], [`mod@reference`], [`duration`], [`pattern`], [`graph`],
 //!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching).
+//! - [`backoff`]: what all retries have in common.
 //! - `registry`: the HTTP client, behind the feature of that name, so that tools which open no socket build without it.
 
+pub mod backoff;
 pub mod cli;
 pub mod digest;
 pub mod duration;

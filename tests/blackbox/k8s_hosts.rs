@@ -5,27 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tests::*;
 
-fn tool() -> Tool {
-    Tool::new("k8s-images")
-}
-
-/// Writes files below a new folder.
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = temporary();
-    for (path, content) in files {
-        write(folder.path(), path, content);
-    }
-    folder
-}
-
-fn write(folder: &Path, path: &str, content: &str) {
-    let path = folder.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
-}
+use super::k8s_images::{folder, is_incomplete, source, tool, write};
 
 /// The uses, each as `namespace/kind/name container field image`.
 #[track_caller]
@@ -36,25 +18,6 @@ fn uses(ran: &Ran) -> Vec<String> {
         format!("{owner} {} {} {}", text(&used["container"]), text(&used["field"]), text(&used["image"]))
     };
     ran.records_of("use").iter().map(line).collect()
-}
-
-/// The one source in the header's scope.
-#[track_caller]
-fn source(ran: &Ran) -> Value {
-    let sources = ran.the("header")["scope"]["sources"].as_array().unwrap().clone();
-    assert_eq!(sources.len(), 1, "{ran}");
-    sources.into_iter().next().unwrap()
-}
-
-/// Expects a source that is not complete, for a reason that the header and standard error give.
-#[track_caller]
-fn is_incomplete(ran: Ran, reason: &str) -> Ran {
-    let ran = ran.status(1).stderr_has(reason);
-    let source = source(&ran);
-    assert_eq!(source["complete"], false, "{ran}");
-    assert!(source["error"].as_str().unwrap().contains(reason), "{ran}");
-    assert_eq!(ran.the("trailer")["complete"], false, "{ran}");
-    ran
 }
 
 mod compose {

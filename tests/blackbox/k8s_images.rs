@@ -9,7 +9,7 @@ use tests::*;
 
 const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
-fn tool() -> Tool {
+pub(super) fn tool() -> Tool {
     Tool::new("k8s-images")
 }
 
@@ -35,15 +35,15 @@ fn workload(kind: &str, name: &str, image: &str) -> String {
 }
 
 /// Writes files below a new folder.
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = TempDir::new().unwrap();
+pub(super) fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = temporary();
     for (path, content) in files {
         write(folder.path(), path, content);
     }
     folder
 }
 
-fn write(folder: &Path, path: &str, content: &str) {
+pub(super) fn write(folder: &Path, path: &str, content: &str) {
     let path = folder.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
@@ -57,7 +57,7 @@ fn images(ran: &Ran) -> Vec<String> {
 
 /// The one source in the header's scope.
 #[track_caller]
-fn source(ran: &Ran) -> Value {
+pub(super) fn source(ran: &Ran) -> Value {
     let sources = ran.the("header")["scope"]["sources"].as_array().unwrap().clone();
     assert_eq!(sources.len(), 1, "{ran}");
     sources.into_iter().next().unwrap()
@@ -65,7 +65,7 @@ fn source(ran: &Ran) -> Value {
 
 /// Expects a source that is not complete, for a reason that the header and standard error give.
 #[track_caller]
-fn is_incomplete(ran: Ran, reason: &str) -> Ran {
+pub(super) fn is_incomplete(ran: Ran, reason: &str) -> Ran {
     let ran = ran.status(1).stderr_has(reason);
     let source = source(&ran);
     assert_eq!(source["complete"], false, "{ran}");

@@ -4,15 +4,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use super::error::Trouble;
-
-/// No wait between tries is longer than this, but for what a server asks for.
-const LONGEST: Duration = Duration::from_secs(30);
-
-/// Nobody waits longer than this because a server asked for it: who says an hour is better met by an error.
-const LONGEST_ASKED: Duration = Duration::from_secs(120);
+use crate::backoff::{self, LONGEST_ASKED};
 
 /// How often to try, and how long to wait at first.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +46,7 @@ pub(super) fn decide(patience: Patience, made: u32, outcome: &Outcome<'_>, reach
     if made >= patience.tries {
         return Decision::Stands;
     }
-    let step = patience.backoff.saturating_mul(1 << (made - 1).min(16)).min(LONGEST);
-    let wait = step.mul_f64(jitter.clamp(0.0, 1.0));
+    let wait = backoff::step(patience.backoff, made, jitter);
     match outcome {
         Outcome::Answer { temporary: false, .. } => Decision::Stands,
         Outcome::Answer { retry_after: Some(asked), .. } => Decision::PauseAll((*asked).min(LONGEST_ASKED)),
@@ -69,28 +61,10 @@ pub(super) fn decide(patience: Patience, made: u32, outcome: &Outcome<'_>, reach
     }
 }
 
-/// Reads `Retry-After` in both of its forms (RFC 9110, 10.2.3): seconds, or a date.
-pub(super) fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are still a long time.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
-    }
-    let date = DateTime::parse_from_rfc2822(value).ok()?;
-    // A date that has passed asks for no wait.
-    Some((date.with_timezone(&Utc) - now).to_std().unwrap_or(Duration::ZERO))
-}
-
-/// A number from 0 to 1 that differs from call to call and from process to process. Nothing depends on its quality.
-pub(super) fn jitter() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(0_u8);
-    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backoff::LONGEST;
 
     const PATIENCE: Patience = Patience { tries: 6, backoff: Duration::from_millis(250) };
 
@@ -130,23 +104,6 @@ mod tests {
         assert_eq!(decide(PATIENCE, 1, &Outcome::Trouble(&Trouble::Refused), false, 1.0), Decision::Stands);
         for lasting in [Trouble::UnknownHost, Trouble::NotTls, Trouble::Certificate(String::new()), Trouble::TooLarge(1)] {
             assert_eq!(after(1, &Outcome::Trouble(&lasting)), Decision::Stands, "{lasting:?}");
-        }
-    }
-
-    #[test]
-    fn retry_after_in_both_forms() {
-        let now: DateTime<Utc> = "2015-10-21T07:28:00Z".parse().unwrap();
-        for (value, seconds) in [
-            ("120", Some(120)),
-            (" 5 ", Some(5)),
-            ("99999999999999999999999", Some(u64::from(u32::MAX))),
-            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
-            ("Wed, 21 Oct 2015 07:27:30 GMT", Some(0)),
-            ("", None),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
     }
 }

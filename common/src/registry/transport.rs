@@ -18,6 +18,7 @@ use super::error::{Answered, Cause, Error, Trouble, redacted};
 use super::retry::{self, Decision, Outcome, Patience};
 use super::secrets::Secrets;
 use super::settings::{Settings, Timeouts};
+use crate::backoff;
 use crate::reference::{DOCKER_HUB, Host, Repository};
 
 /// Where the API of Docker Hub answers; its own name is a web site.
@@ -251,7 +252,7 @@ impl Transport {
             }
             made += 1;
             let patience = self.patience(patience, &outcome);
-            match retry::decide(patience, made, &outcome_of(&outcome), self.reached.load(Ordering::Relaxed), retry::jitter()) {
+            match retry::decide(patience, made, &outcome_of(&outcome), self.reached.load(Ordering::Relaxed), backoff::jitter()) {
                 Decision::Stands => {
                     self.learn_dead(&outcome);
                     return outcome.map_err(|(url, trouble)| self.error(ask, &url, trouble));
@@ -370,7 +371,7 @@ impl Transport {
             };
             made += 1;
             let patience = self.patience(patience, &outcome);
-            match retry::decide(patience, made, &outcome_of(&outcome), true, retry::jitter()) {
+            match retry::decide(patience, made, &outcome_of(&outcome), true, backoff::jitter()) {
                 Decision::Stands => {
                     self.learn_dead(&outcome);
                     return outcome.map_err(|(url, trouble)| self.error(ask, &url, trouble));
@@ -526,7 +527,7 @@ fn outcome_of(outcome: &Result<Answer, (Url, Trouble)>) -> Outcome<'_> {
         Ok(answer) => Outcome::Answer {
             status: answer.status.as_u16(),
             temporary: !answer.status.is_success() && Answered::read(answer.status, &answer.body, &answer.secrets).is_temporary(),
-            retry_after: answer.header(header::RETRY_AFTER).and_then(|value| retry::retry_after(value, chrono::Utc::now())),
+            retry_after: answer.header(header::RETRY_AFTER).and_then(|value| backoff::retry_after(value, chrono::Utc::now())),
         },
         Err((_, trouble)) => Outcome::Trouble(trouble),
     }

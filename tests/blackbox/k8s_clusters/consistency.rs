@@ -268,19 +268,7 @@ fn the_versions_of_the_lists_are_in_the_trailer() {
     let after = version(&cluster.run_pod(&namespace, "later", spec("later")));
     let versions = ran.the("trailer")["resourceVersions"]["prod"].clone();
     let keys: BTreeSet<&str> = versions.as_object().unwrap().keys().map(String::as_str).collect();
-    let kinds = [
-        "pods",
-        "podtemplates",
-        "replicationcontrollers",
-        "replicasets.apps",
-        "deployments.apps",
-        "statefulsets.apps",
-        "daemonsets.apps",
-        "controllerrevisions.apps",
-        "jobs.batch",
-        "cronjobs.batch",
-    ];
-    assert!(kinds.iter().all(|kind| keys.contains(kind)), "{versions}");
+    assert!(super::rights::KINDS.iter().all(|kind| keys.contains(kind)), "{versions}");
     for (kind, value) in versions.as_object().unwrap() {
         let value = number(value);
         assert!((before..after).contains(&value), "{kind} was read at {value}, between {before} and {after}");

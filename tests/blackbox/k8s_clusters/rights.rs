@@ -24,7 +24,7 @@ fn source(ran: &Ran) -> Value {
 }
 
 /// The kinds of Kubernetes itself, as `plural.group`.
-const KINDS: [&str; 10] = [
+pub(super) const KINDS: [&str; 10] = [
     "pods",
     "podtemplates",
     "replicationcontrollers",

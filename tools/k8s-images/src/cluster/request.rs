@@ -11,6 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::Utc;
+use common::backoff;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -202,7 +203,7 @@ impl Requests {
                 Ok(read) => return Ok(read),
                 Err(tried) => tried,
             };
-            match retry::wait(self.patience, made, outcome, retry::jitter()) {
+            match retry::wait(self.patience, made, outcome, backoff::jitter()) {
                 Some(wait) => {
                     tracing::debug!("GET {path}: {failure}; asking again in {wait:?}");
                     tokio::time::sleep(wait).await;
@@ -232,7 +233,7 @@ impl Requests {
         let status = response.status();
         tracing::debug!("GET {path}: {status}");
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = asked.and_then(|value| retry::retry_after(value, Utc::now()));
+        let retry_after = asked.and_then(|value| backoff::retry_after(value, Utc::now()));
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if let Some(of) = content_type.filter(|of| status == StatusCode::OK && of.starts_with("text/")) {
             let cause = format!("{status}, of the type {}", of.split(';').next().unwrap_or(of));

@@ -4,13 +4,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-/// No wait between tries is longer than this, but for what a server asks for.
-const LONGEST: Duration = Duration::from_secs(30);
-
-/// Nobody waits longer than this because a server asked for it: who says an hour is better met by an error.
-const LONGEST_ASKED: Duration = Duration::from_secs(120);
+use common::backoff::{self, LONGEST_ASKED};
 
 /// How patient a reader is.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +46,7 @@ pub(super) fn wait(patience: Patience, made: u32, outcome: Outcome, jitter: f64)
     if made >= patience.tries {
         return None;
     }
-    let step = patience.backoff.saturating_mul(1 << (made - 1).min(16)).min(LONGEST).mul_f64(jitter.clamp(0.0, 1.0));
+    let step = backoff::step(patience.backoff, made, jitter);
     match outcome {
         // Too many requests, and what a proxy or the server says while it restarts; or whatever error it wants to be asked again after
         // (client-go does the same).
@@ -69,27 +63,10 @@ pub(super) fn wait(patience: Patience, made: u32, outcome: Outcome, jitter: f64)
     }
 }
 
-/// Reads `Retry-After` in both of its forms (RFC 9110, 10.2.3): seconds, or a date.
-pub(super) fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are still a long time.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
-    }
-    let date = DateTime::parse_from_rfc2822(value).ok()?;
-    // A date that has passed asks for no wait.
-    Some((date.with_timezone(&Utc) - now).to_std().unwrap_or(Duration::ZERO))
-}
-
-/// A number from 0 to 1 that differs from call to call and from process to process. Nothing depends on its quality.
-pub(super) fn jitter() -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = RandomState::new().hash_one(0_u8);
-    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use common::backoff::LONGEST;
+
     use super::*;
 
     fn after(made: u32, outcome: Outcome) -> Option<u128> {
@@ -128,23 +105,6 @@ mod tests {
             (1, Outcome::Lasting, None),
         ] {
             assert_eq!(after(made, outcome), expected, "{made} {outcome:?}");
-        }
-    }
-
-    #[test]
-    fn retry_after_in_both_forms() {
-        let now: DateTime<Utc> = "2015-10-21T07:28:00Z".parse().unwrap();
-        for (value, seconds) in [
-            ("120", Some(120)),
-            (" 5 ", Some(5)),
-            ("99999999999999999999999", Some(u64::from(u32::MAX))),
-            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
-            ("Wed, 21 Oct 2015 07:27:30 GMT", Some(0)),
-            ("", None),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
     }
 }
