@@ -299,7 +299,30 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
     if let Some(message) = message {
         cause.push_str(&format!(": {message}"));
     }
-    Failure { kind, cause }
+    Failure { kind, cause: without_credentials(&cause) }
+}
+
+/// A text without what follows the name of a scheme (RFC 9110, 11.4): a server that repeats the request in its error, as some proxies do,
+/// must not bring our credentials into a record.
+fn without_credentials(text: &str) -> String {
+    let is_part = |sign: char| sign.is_ascii_alphanumeric() || "-._~+/=".contains(sign);
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    // Letters of ASCII keep their length in small.
+    while let Some(at) = {
+        let small = rest.to_ascii_lowercase();
+        ["bearer ", "basic "].iter().filter_map(|scheme| Some(small.find(scheme)? + scheme.len())).min()
+    } {
+        let (before, after) = rest.split_at(at);
+        let length = after.find(|sign| !is_part(sign)).unwrap_or(after.len());
+        let (credentials, after) = after.split_at(length);
+        kept.push_str(before);
+        // Words such as "token" and "authentication" are no secret, and say what is wrong.
+        kept.push_str(if length > 16 { "[left out]" } else { credentials });
+        rest = after;
+    }
+    kept.push_str(rest);
+    kept
 }
 
 fn first_line(text: &str) -> Option<String> {
@@ -352,6 +375,21 @@ mod tests {
 
     async fn get(server: &Server) -> Result<String, Failure> {
         server.requests().get("/x", Form::Json).await.map(|body| String::from_utf8(body).unwrap())
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_our_credentials_is_left_out() {
+        for (said, expected) in [
+            ("no: Authorization: Bearer eyJhbGciOiJSUzI1.eyJpc3M_-.c2ln\"; go", "no: Authorization: Bearer [left out]\"; go"),
+            ("basic dXNlcjpwYXNzd29yZDEyMw== and BEARER 0123456789abcdef01", "basic [left out] and BEARER [left out]"),
+            ("invalid bearer token", "invalid bearer token"),
+            ("the bearer authentication failed, bearer ", "the bearer authentication failed, bearer "),
+            ("Schlüssel: Bearer ü", "Schlüssel: Bearer ü"),
+        ] {
+            assert_eq!(without_credentials(said), expected);
+            let failure = refused(StatusCode::FORBIDDEN, said.as_bytes());
+            assert!(failure.cause.ends_with(expected.trim_end()), "{}", failure.cause);
+        }
     }
 
     #[tokio::test]
