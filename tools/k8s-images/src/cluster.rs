@@ -59,6 +59,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Where what stands in namespaces is listed: in those that are asked for; none is all of them.
+    fn places(&self) -> Vec<Option<String>> {
+        if self.namespaces.is_empty() { vec![None] } else { self.namespaces.iter().cloned().map(Some).collect() }
+    }
+
     /// Whether a kind may be missing.
     pub(crate) fn may_miss(&self, resource: &Resource) -> bool {
         self.allow_missing.iter().any(|allowed| resource.is_meant_by(allowed))
@@ -146,9 +151,7 @@ struct Wanted {
 fn lists(asked: &Asked) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for kind in BUILT_IN.into_iter().chain(asked.nodes.then_some(NODES)) {
-        let narrowed = kind.is_namespaced() && !asked.namespaces.is_empty();
-        let namespaces = if narrowed { asked.namespaces.iter().cloned().map(Some).collect() } else { vec![None] };
-        for namespace in namespaces {
+        for namespace in if kind.is_namespaced() { asked.places() } else { vec![None] } {
             let query =
                 Query { label_selector: asked.selector.clone().filter(|_| kind.is_namespaced()), form: asked.form, ..Query::default() };
             wanted.push(Wanted { kind: kind.clone(), namespace, query });

@@ -27,6 +27,7 @@ use token::{Token, bearer};
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long a server may be silent within an answer. It gives up on a request of its own accord after a minute (`--request-timeout`).
 const SILENCE: Duration = Duration::from_secs(75);
+
 /// Why there is no client.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -124,7 +124,7 @@ impl Part {
 }
 
 /// The first reason and how many more there are.
-fn first_of(problems: &[String]) -> Option<String> {
+pub(crate) fn first_of(problems: &[String]) -> Option<String> {
     let first = problems.first()?;
     Some(match problems.len() {
         1 => first.clone(),

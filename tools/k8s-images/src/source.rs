@@ -9,6 +9,7 @@ use common::record::{self, SourceKind};
 
 use crate::document::{Fault, Lines};
 use crate::input::{self, Folder};
+use crate::inventory::first_of;
 use crate::object::{Doubt, Found};
 use crate::uses::Gathering;
 use crate::{compose, lines};
@@ -92,9 +93,9 @@ impl Source {
         faults.extend(in_containers.into_iter().map(|doubt| doubt.fault));
         faults.sort_by_key(|fault| fault.at);
         let mut lines = Lines::new(&text);
-        let more = if elsewhere.len() > 1 { format!(" (and {} more in it)", elsewhere.len() - 1) } else { String::new() };
+        let all = elsewhere.len();
         let first = elsewhere.into_iter().next().map(|doubt| problem(name, &mut lines, doubt.fault));
-        self.notes.extend(first.map(|first| format!("{first}; what comes of it is known from pods alone{more}")));
+        self.notes.extend(first.map(|first| Doubt::said(&first, all, "it")));
         self.problems.extend(faults.into_iter().map(|fault| problem(name, &mut lines, fault)));
         objects.into_iter().for_each(|object| self.gathering.add(object));
     }
@@ -113,10 +114,7 @@ impl Source {
 
     /// How it stands in the header's scope.
     pub(crate) fn record(&self) -> record::Source {
-        let error = self.problems.first().map(|first| match self.problems.len() {
-            1 => first.clone(),
-            all => format!("{first} (and {} more)", all - 1),
-        });
+        let error = first_of(&self.problems);
         let (kind, name, complete) = (self.kind.clone(), self.name.clone(), error.is_none());
         record::Source { kind, name, server: None, complete, error, same_as: None, missing: Vec::new() }
     }

@@ -21,7 +21,7 @@ use super::request::{Failure, FailureKind, Form, Requests};
 use super::schema::Document;
 use super::{Answer, Asked, of_the_server};
 use crate::document;
-use crate::object::{Found, Identity};
+use crate::object::{Doubt, Found, Identity};
 use crate::uses::Gathering;
 
 /// How many lists are read at once.
@@ -178,11 +178,7 @@ fn choose_by_schema(listable: Listable, documents: &BTreeMap<GroupVersion, Docum
 /// The namespaces in which a resource is listed; none is all of them. What belongs to the whole cluster is left out where namespaces are
 /// asked for.
 fn namespaces(chosen: &Chosen, asked: &Asked) -> Vec<Option<String>> {
-    match (asked.namespaces.is_empty(), chosen.is_namespaced) {
-        (true, _) => vec![None],
-        (false, true) => asked.namespaces.iter().cloned().map(Some).collect(),
-        (false, false) => Vec::new(),
-    }
+    if chosen.is_namespaced || asked.namespaces.is_empty() { asked.places() } else { Vec::new() }
 }
 
 /// What the objects of a list come to.
@@ -234,10 +230,7 @@ async fn objects(requests: &Requests, asked: &Asked, chosen: &Chosen, namespace:
             answer.gathering = gathering;
             answer.problems = problems;
             answer.resource_versions.extend(resource_version.map(|version| (resource.key(namespace), version)));
-            answer.notes.extend(doubt.map(|first| {
-                let more = if doubts > 1 { format!(" (and {} more in {})", doubts - 1, resource.name()) } else { String::new() };
-                format!("{first}; what comes of it is known from pods alone{more}")
-            }));
+            answer.notes.extend(doubt.map(|first| Doubt::said(&first, doubts, &resource.name())));
         }
         Err(failure) if failure.is_of_the_server() => answer.problems.push(of_the_server(&failure)),
         Err(Failure { kind: FailureKind::NotFound, .. }) => answer.notes.push(format!("the cluster no longer serves {}", resource.name())),

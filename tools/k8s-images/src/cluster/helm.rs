@@ -47,11 +47,9 @@ pub(crate) fn secrets() -> Resource {
 
 /// Reads the releases of all namespaces, or of those that are asked for.
 pub(super) async fn read(requests: &Requests, asked: &Asked) -> Answer {
-    let all = [None];
-    let some: Vec<Option<&str>> = asked.namespaces.iter().map(|namespace| Some(namespace.as_str())).collect();
     let mut answer = Answer::default();
-    for namespace in if some.is_empty() { &all[..] } else { &some } {
-        answer.absorb(releases(requests, asked, *namespace).await);
+    for namespace in asked.places() {
+        answer.absorb(releases(requests, asked, namespace.as_deref()).await);
     }
     answer
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::message::{ListMeta, MAGIC, Status, TypeMeta, Unknown};
+use super::wire;
 
 /// What comes before the items of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,18 +248,9 @@ fn field(bytes: &[u8], start: usize) -> Result<Option<Field>, Broken> {
 
 /// The number that begins at an offset, and where it ends; none where it is not all there.
 fn varint(bytes: &[u8], start: usize) -> Result<Option<(u64, usize)>, Broken> {
-    let mut value = 0;
-    for (number, byte) in bytes.iter().skip(start).take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * number);
-        if byte & 0x80 == 0 {
-            return Ok(Some((value, start + number + 1)));
-        }
-    }
-    if bytes.len() >= start + 10 {
-        Err(Broken::stranger("the answer is no list in protobuf: a number is beyond all measure"))
-    } else {
-        Ok(None)
-    }
+    let read = wire::varint(bytes.get(start..).unwrap_or_default());
+    let read = read.map_err(|_| Broken::stranger("the answer is no list in protobuf: a number is beyond all measure"))?;
+    Ok(read.map(|(value, length)| (value, start + length)))
 }
 
 fn json(body: &[u8], expected: Option<&str>) -> Result<State, Broken> {

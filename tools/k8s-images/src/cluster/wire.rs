@@ -23,19 +23,27 @@ pub(super) enum Value<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
+/// The number that bytes begin with, and how long it is; none where it is not all there.
+pub(super) fn varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, Broken> {
+    let mut value = 0;
+    for (number, byte) in bytes.iter().take(LONGEST).enumerate() {
+        // The tenth byte has room for one bit; what is beyond it is lost, as with every reader.
+        value |= u64::from(byte & 0x7f) << (7 * number);
+        if byte & 0x80 == 0 {
+            return Ok(Some((value, number + 1)));
+        }
+    }
+    if bytes.len() < LONGEST { Ok(None) } else { Err(Broken) }
+}
+
+/// How many bytes the largest number takes.
+const LONGEST: usize = 10;
+
 impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, Broken> {
-        let mut value = 0;
-        for shift in (0..70).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(Broken)?;
-            self.0 = rest;
-            // The tenth byte has room for one bit; what is beyond it is lost, as with every reader.
-            value |= u64::from(byte & 0x7f).unbounded_shl(shift);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Broken)
+        let (value, length) = varint(self.0)?.ok_or(Broken)?;
+        self.0 = self.0.split_at_checked(length).ok_or(Broken)?.1;
+        Ok(value)
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], Broken> {

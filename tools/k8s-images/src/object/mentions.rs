@@ -58,6 +58,14 @@ pub(crate) struct Doubt {
     pub(crate) in_container: bool,
 }
 
+impl Doubt {
+    /// What is said of all doubts of a place, of which this is the first.
+    pub(crate) fn said(first: &str, all: usize, place: &str) -> String {
+        let more = if all > 1 { format!(" (and {} more in {place})", all - 1) } else { String::new() };
+        format!("{first}; what comes of it is known from pods alone{more}")
+    }
+}
+
 /// Where a mapping stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stands {
