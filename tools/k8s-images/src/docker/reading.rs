@@ -61,7 +61,7 @@ impl Reading {
             Mention { container: None, field: Some(Field::Container), image, reference, running, config: config.clone() }
         };
         let mut mentions: Vec<Mention> = named.into_iter().map(mention).collect();
-        mentions.extend(details.into_iter().flat_map(ContainerDetails::mounts).filter_map(mounted));
+        mentions.extend(self.mounted(&format!("container {name}"), details.into_iter().flat_map(ContainerDetails::mounts)));
         let (namespace, owner) = owner(container);
         let identity = Identity { namespace, kind: Some("Container".to_owned()), name: Some(name), group: String::new() };
         let finished = container.is_finished();
@@ -111,10 +111,31 @@ impl Reading {
             let full = spec.name.as_deref().or(service.spec.name.as_deref()).unwrap_or_default();
             let labels = spec.labels.as_ref().or(service.spec.labels.as_ref());
             let identity = of_swarm(full, labels.and_then(|labels| labels.get(STACK)).map(String::as_str));
-            let mentions = spec.container().map(|container| in_spec(container, full)).transpose()?.unwrap_or_default();
+            let container = spec.container();
+            let mut mentions: Vec<Mention> =
+                container.map(|container| in_spec(container, full)).transpose()?.flatten().into_iter().collect();
+            mentions.extend(
+                self.mounted(&format!("service {full}"), container.into_iter().flat_map(|container| container.mounts.iter().flatten())),
+            );
             self.add(Object { identity, owner: None, role, finished: false, mentions });
         }
         Ok(())
+    }
+
+    /// The images that are mounted. One that is no name is said, as that of a container is.
+    fn mounted<'a>(&mut self, who: &str, mounts: impl Iterator<Item = &'a Mount>) -> Vec<Mention> {
+        let mut mentions = Vec::new();
+        for mount in mounts.filter(|mount| mount.is_image()) {
+            let Some(image) = mount.source.as_deref() else { continue };
+            match parse_image(image) {
+                Ok(reference) => {
+                    let (container, field, image) = (mount.target.clone(), Some(Field::ImageVolume), image.to_owned());
+                    mentions.push(Mention { container, field, image, reference: Arc::new(reference), running: None, config: None });
+                }
+                Err(cause) => self.notes.push(format!("{who} mounts an image of which no name is known: {cause}")),
+            }
+        }
+        mentions
     }
 
     fn add(&mut self, object: Object) {
@@ -172,28 +193,41 @@ fn is_same_repository(one: &Reference, other: &Reference) -> bool {
     (&one.registry, &one.repository) == (&other.registry, &other.repository)
 }
 
-/// An image that is mounted.
-fn mounted(mount: &Mount) -> Option<Mention> {
-    let image = mount.source.as_deref().filter(|_| mount.is_image())?;
-    let reference = Arc::new(parse_image(image).ok()?);
-    let (container, field, image) = (mount.target.clone(), Some(Field::ImageVolume), image.to_owned());
-    Some(Mention { container, field, image, reference, running: None, config: None })
+/// The image that a service's containers are made of.
+fn in_spec(container: &ContainerSpec, service: &str) -> Result<Option<Mention>, String> {
+    let Some(image) = container.image.as_deref().filter(|image| !image.is_empty()) else { return Ok(None) };
+    let reference = Arc::new(parse_image(image).map_err(|cause| format!("service {service}: {cause}"))?);
+    Ok(Some(Mention { container: None, field: Some(Field::Container), image: image.to_owned(), reference, running: None, config: None }))
 }
 
-/// The images that a service's containers are made of.
-fn in_spec(container: &ContainerSpec, service: &str) -> Result<Vec<Mention>, String> {
-    let mut mentions = Vec::new();
-    if let Some(image) = container.image.as_deref().filter(|image| !image.is_empty()) {
-        let reference = Arc::new(parse_image(image).map_err(|cause| format!("service {service}: {cause}"))?);
-        mentions.push(Mention {
-            container: None,
-            field: Some(Field::Container),
-            image: image.to_owned(),
-            reference,
-            running: None,
-            config: None,
-        });
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_image_that_is_mounted_by_its_id_is_said() {
+        let id = format!("sha256:{}", "ab".repeat(32));
+        let container: Container = serde_json::from_value(json!({
+            "Id": "1", "Names": ["/web"], "Image": "r.io/app:1", "ImageID": id, "State": "running",
+        }))
+        .unwrap();
+        let mounts = json!([
+            {"Type": "image", "Source": "r.io/models:1", "Target": "/models"},
+            {"Type": "image", "Source": id, "Target": "/other"},
+            {"Type": "bind", "Source": "/srv", "Target": "/srv"},
+        ]);
+        let details: ContainerDetails =
+            serde_json::from_value(json!({"Config": {"Image": "r.io/app:1"}, "HostConfig": {"Mounts": mounts}})).unwrap();
+        let mut reading = Reading::default();
+        reading.add_container(&container, Some(&details), None);
+        let images: Vec<String> = reading.gathering.uses("host").into_iter().map(|used| used.image).collect();
+        assert_eq!(images, ["r.io/app:1", "r.io/models:1"]);
+        assert!(
+            matches!(reading.notes.as_slice(), [one] if one.starts_with("container web mounts") && one.contains(&id)),
+            "{:?}",
+            reading.notes
+        );
     }
-    mentions.extend(container.mounts.iter().flatten().filter_map(mounted));
-    Ok(mentions)
 }
