@@ -12,6 +12,7 @@
 mod flags;
 mod inventories;
 mod output;
+mod password;
 mod progress;
 #[cfg(feature = "registry")]
 mod settings;
@@ -30,6 +31,7 @@ pub use flags::RegistryFlags;
 pub use flags::{InventoryFlags, NameFlags, RepositoryFlags};
 pub use inventories::{read_keep_lists, refuse_what_is_cut};
 pub use output::{Format, Output};
+pub use password::password_of_environment;
 pub use progress::{Progress, bytes, count, table};
 
 /// How a tool's work ended, where it ended without an error.

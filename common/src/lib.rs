@@ -5,9 +5,10 @@
 //! - [`record`]: the wire format, one file per kind of record; [`jsonl`]: records in and out.
 //! - [`cli`]: the one `main`, exit status, shared flags, progress.
 //! - Pure, without input, output, clock or environment: [`digest`], [`mod@reference`], [`duration`], [`pattern`], [`graph`],
-//!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching).
+//!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching), [`secret`].
 //! - [`backoff`]: what all retries have in common.
 //! - `registry`: the HTTP client, behind the feature of that name, so that tools which open no socket build without it.
+//! - `store`: a registry's storage tree, read without the registry, behind the feature of that name.
 
 pub mod backoff;
 pub mod cli;
@@ -22,3 +23,6 @@ pub mod record;
 pub mod reference;
 #[cfg(feature = "registry")]
 pub mod registry;
+pub mod secret;
+#[cfg(feature = "store")]
+pub mod store;

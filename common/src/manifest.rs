@@ -13,6 +13,7 @@ mod config;
 mod created;
 mod descriptor;
 mod lenient;
+mod references;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,6 +26,7 @@ pub use config::ImageConfig;
 pub use created::{Created, EARLIEST};
 pub use descriptor::Child;
 use descriptor::Descriptor;
+pub use references::References;
 
 /// Docker's image manifest, version 2, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -34,6 +36,8 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The artifact manifest that the image spec had for a while.
+pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 /// Docker's schema 1 without signatures.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Docker's schema 1 with signatures.
@@ -142,14 +146,7 @@ impl Manifest {
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, Invalid> {
         // A registry stores bytes. An annotation that is not UTF-8 costs its letters, not the manifest.
         let text = String::from_utf8_lossy(bytes);
-        if !text.trim_start().starts_with('{') {
-            let start: String = text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
-            return Err(Invalid::NotAnObject(if text.is_empty() { "it is empty".to_owned() } else { format!("it begins with {start:?}") }));
-        }
-        let raw: Raw<'_> = serde_json::from_str(&text).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Invalid::Field(error.to_string()),
-            _ => Invalid::NotAnObject(error.to_string()),
-        })?;
+        let raw: Raw<'_> = serde_json::from_str(object(&text)?).map_err(invalid)?;
         Ok(Self::from_raw(raw, content_type))
     }
 
@@ -230,6 +227,23 @@ impl Manifest {
             }
             Err(reason) => Created::first([(created::CHILDREN, Err(reason))], now),
         }
+    }
+}
+
+/// The text of what begins as a JSON object does.
+fn object(text: &str) -> Result<&str, Invalid> {
+    if text.trim_start().starts_with('{') {
+        return Ok(text);
+    }
+    let start: String = text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Err(Invalid::NotAnObject(if text.is_empty() { "it is empty".to_owned() } else { format!("it begins with {start:?}") }))
+}
+
+/// What the JSON parser says, as what it means for the manifest.
+fn invalid(error: serde_json::Error) -> Invalid {
+    match error.classify() {
+        serde_json::error::Category::Data => Invalid::Field(error.to_string()),
+        _ => Invalid::NotAnObject(error.to_string()),
     }
 }
 

@@ -224,6 +224,14 @@ fn row(record: &Value) -> Option<(&'static [&'static str], Vec<String>)> {
             let cells = vec![text("result"), text("action"), name(), list(record.get("tags")), short("digest"), text("why")];
             (&["RESULT", "ACTION", "REPOSITORY", "TAGS", "DIGEST", "WHY"][..], cells)
         }
+        "reclaim" => {
+            let cells = vec![text("result"), text("what"), size("size"), text("path"), text("why")];
+            (&["RESULT", "WHAT", "SIZE", "PATH", "WHY"][..], cells)
+        }
+        "run" => {
+            let bytes = if record["bytes"].is_null() { "interrupted".to_owned() } else { size("bytes") };
+            (&["RUN", "ITEMS", "BYTES", "KEPT UNTIL"][..], vec![text("run"), number("items"), bytes, day("keptUntil")])
+        }
         _ => return None,
     })
 }

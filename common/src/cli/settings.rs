@@ -7,8 +7,9 @@ use std::io::{self, BufRead};
 use anyhow::{Context as _, bail};
 
 use super::flags::RegistryFlags;
+use super::password::{first_line, from_variables};
 use crate::reference::Host;
-use crate::registry::{Secret, Settings};
+use crate::registry::Settings;
 
 impl RegistryFlags {
     /// The client's settings. `bound_host` is the registry that the user named, as operand, by `--registry` or `REG_REGISTRY`: user and
@@ -43,38 +44,24 @@ impl RegistryFlags {
         if bound_host.is_none() {
             bail!("user {user}: for which registry? name it with --registry HOST or REG_REGISTRY; no other host is given the password");
         }
-        let variable = |name| variable(name).filter(|value| !value.is_empty());
         let password = if self.password_stdin {
-            first_line(input).context("--password-stdin: standard input")?
-        } else if let Some(password) = variable("REG_PASSWORD") {
-            password.into_string().map_err(|_| anyhow::anyhow!("REG_PASSWORD is not UTF-8"))?
-        } else if let Some(path) = variable("REG_PASSWORD_FILE") {
-            let path = std::path::PathBuf::from(path);
-            let file = std::fs::File::open(&path).with_context(|| format!("REG_PASSWORD_FILE {}", path.display()))?;
-            first_line(&mut io::BufReader::new(file)).with_context(|| format!("REG_PASSWORD_FILE {}", path.display()))?
+            Some(first_line(input).context("--password-stdin: standard input")?)
         } else {
-            bail!("user {user}: no password; set REG_PASSWORD or REG_PASSWORD_FILE, or give it on standard input with --password-stdin");
+            from_variables("REG_PASSWORD", variable)?
         };
+        if password.is_none() {
+            bail!("user {user}: no password; set REG_PASSWORD or REG_PASSWORD_FILE, or give it on standard input with --password-stdin");
+        }
         settings.user = Some(user.to_owned());
-        settings.password = Some(Secret::new(password));
+        settings.password = password;
         Ok(settings)
     }
-}
-
-/// The first line without its end. An empty one is no password but a file or a variable that nobody filled.
-fn first_line(input: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    input.read_line(&mut line)?;
-    let password = line.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "its first line is empty: no password there"));
-    }
-    Ok(password.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     fn flags(user: Option<&str>) -> RegistryFlags {
         RegistryFlags { user: user.map(str::to_owned), jobs: 4, ..RegistryFlags::default() }

@@ -239,6 +239,20 @@ impl Inventory {
         self.by_content.get(digest).into_iter().flatten().filter_map(|index| self.entries.get(*index))
     }
 
+    /// All content that uses hold, in whatever repository it lies; each once.
+    pub fn content(&self) -> impl Iterator<Item = &Digest> {
+        self.by_content.keys()
+    }
+
+    /// Whether an `--in-use` file names a repository of this path, under whatever host that nobody called a stranger: all that can be asked
+    /// where it is not known by which name the registry goes.
+    #[must_use]
+    pub fn names_path(&self, repository: &str) -> bool {
+        let entries = self.by_path.get(repository).into_iter().flatten().filter_map(|index| self.entries.get(*index));
+        let mut friends = entries.filter(|entry| !self.names.is_stranger(&entry.host) && !self.names.is_stranger(&entry.canonical.0));
+        friends.any(Self::is_trusted_use)
+    }
+
     /// Whether any use holds this content.
     #[must_use]
     pub fn holds_content(&self, digest: &Digest) -> bool {
@@ -348,6 +362,8 @@ mod tests {
     fn content_is_found_wherever_it_lies() {
         let inventory = inventory(&[], &[], &[("a.local", "x", "1"), ("a.local", "y", "1")]);
         assert_eq!(inventory.of_content(&A.parse().unwrap()).count(), 2);
+        assert_eq!(inventory.content().collect::<Vec<_>>(), [&A.parse::<Digest>().unwrap()]);
+        assert!(inventory.names_path("x") && !inventory.names_path("z"));
         assert_eq!(inventory.not_listed(&"a.local".parse().unwrap()), 2);
     }
 

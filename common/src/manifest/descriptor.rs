@@ -52,9 +52,9 @@ pub(super) struct Descriptor<'a> {
 }
 
 impl Descriptor<'_> {
-    /// Whether an index that holds this descriptor names a manifest by it: unless the media type is known to be that of a blob. A blob that is taken for a manifest is found missing, which harms nobody; the other mistake would delete it.
+    /// Whether an index that holds this descriptor names a manifest by it.
     pub(super) fn may_be_manifest(&self) -> bool {
-        self.media_type.as_deref().is_none_or(|media_type| is_manifest_type(media_type) || !is_blob_type(media_type))
+        may_be_manifest(self.media_type.as_deref())
     }
 
     /// Whether what it points at is the config of an image. Docker wrote no type or `application/octet-stream` for a while
@@ -99,6 +99,12 @@ impl Descriptor<'_> {
 pub(super) fn is_manifest_type(media_type: &str) -> bool {
     let name = media_type.split(';').next().unwrap_or_default();
     name.split(['.', '/', '+', '-']).any(|word| word.eq_ignore_ascii_case("manifest") || word.eq_ignore_ascii_case("index"))
+}
+
+/// Whether an index names a manifest by a descriptor of this media type: unless that is known to be one of a blob. A blob that is taken
+/// for a manifest is found missing, which harms nobody; the other mistake would delete it.
+pub(super) fn may_be_manifest(media_type: Option<&str>) -> bool {
+    media_type.is_none_or(|media_type| is_manifest_type(media_type) || !is_blob_type(media_type))
 }
 
 /// Whether a media type is known to be that of a blob: a layer, a config, an archive, or plain bytes.

@@ -11,6 +11,7 @@
 mod deletion;
 mod header;
 mod manifest;
+mod reclaim;
 mod repository;
 mod tag;
 mod trailer;
@@ -20,6 +21,7 @@ mod verdict;
 pub use deletion::{Deletion, DeletionAction, DeletionResult};
 pub use header::{Header, Input, InvalidLimit, Limit, Policy, SCHEMA, Scope, Source, SourceKind};
 pub use manifest::{Blob, Manifest};
+pub use reclaim::{Reclaim, ReclaimResult, ReclaimTotals, Reclaimed, Sum};
 pub use repository::Repository;
 pub use tag::Tag;
 pub use trailer::{ListingTotals, PlanListing, PlanTotals, Trailer};
@@ -41,6 +43,8 @@ pub enum Kind {
     Repository,
     /// [`Deletion`]
     Deletion,
+    /// [`Reclaim`]
+    Reclaim,
     /// [`Trailer`]
     Trailer,
     /// A kind that this version does not know, or that another tool owns.
@@ -58,6 +62,7 @@ impl Kind {
             "tag" => Self::Tag,
             "repository" => Self::Repository,
             "deletion" => Self::Deletion,
+            "reclaim" => Self::Reclaim,
             "trailer" => Self::Trailer,
             _ => Self::Other,
         }
@@ -111,6 +116,7 @@ mod tests {
         round_trip::<Tag>(include_str!("tag.rs"), Kind::Tag);
         round_trip::<Repository>(include_str!("repository.rs"), Kind::Repository);
         round_trip::<Deletion>(include_str!("deletion.rs"), Kind::Deletion);
+        round_trip::<Reclaim>(include_str!("reclaim.rs"), Kind::Reclaim);
         round_trip::<Trailer>(include_str!("trailer.rs"), Kind::Trailer);
     }
 

@@ -23,9 +23,10 @@ use self::challenge::Challenge;
 use self::token::{Scope, Token};
 use super::credentials::{Credential, Credentials, Found};
 use super::error::{Cause, Error};
-use super::settings::{Secret, Settings};
+use super::settings::Settings;
 use super::transport::{Answer, Ask, Transport, lock};
 use crate::reference::{Host, Repository};
+use crate::secret::Secret;
 
 /// How often one request may be refused before its error stands; a registry that asks for another scope each time ends here.
 const REFUSALS: u32 = 5;

@@ -13,9 +13,10 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use self::file::{CredentialFile, Format, Place};
-use super::settings::{Environment, Secret, Settings};
+use super::settings::{Environment, Settings};
 use super::transport::lock;
 use crate::reference::{Host, Repository};
+use crate::secret::Secret;
 
 /// What proves who is asking.
 #[derive(Debug, Clone, PartialEq, Eq)]

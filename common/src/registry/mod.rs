@@ -34,7 +34,7 @@ use crate::reference::{Host, Repository, Target};
 
 pub use error::Error;
 pub use manifests::{Head, Manifest};
-pub use settings::{Environment, Secret, Settings, Timeouts};
+pub use settings::{Environment, Settings, Timeouts};
 pub use tags::TagList;
 
 /// One registry, ready to be asked. Clones share connections, tokens, and the limit on requests in flight.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::reference::Host;
+use crate::secret::Secret;
 
 /// Everything that flags and environment say about how to talk to registries.
 #[derive(Debug, Clone)]
@@ -83,29 +84,6 @@ impl Default for Timeouts {
             helper: Duration::from_secs(30),
             backoff: Duration::from_millis(250),
         }
-    }
-}
-
-/// A text that must not be seen: it prints as `***`, whatever prints it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret into custody.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the one place that sends it.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
     }
 }
 

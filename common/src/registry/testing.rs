@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Environment, Registry, Secret, Settings, Timeouts};
+use super::{Environment, Registry, Settings, Timeouts};
 use crate::reference::{Host, Repository, Target};
+use crate::secret::Secret;
 
 /// Who signed [`Server::start_tls`]'s certificate, made once for these tests and good for a hundred years.
 pub(super) const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/registry/testing/ca.pem");

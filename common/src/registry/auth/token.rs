@@ -8,8 +8,8 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::super::settings::Secret;
 use super::EARLY;
+use crate::secret::Secret;
 
 /// How large a token server's answer may be.
 pub(super) const LIMIT: usize = 64 << 10;

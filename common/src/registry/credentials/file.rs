@@ -11,9 +11,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::settings::Secret;
 use super::Credential;
 use crate::reference::{DOCKER_HUB, Host, Repository};
+use crate::secret::Secret;
 
 /// The name by which docker and its helpers know Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";

@@ -1,0 +1,73 @@
+//! The registry beside the storage: whether it writes, by what the command line and its configuration say of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use common::cli::Context;
+
+use crate::arguments::Args;
+use crate::hooks::{self, Hook};
+use crate::probe::{self, Address, Credentials, Listen, Probes, Standing};
+use crate::source::Source;
+
+/// How long a registry may take to come back.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks all replicas whether they can be written to.
+pub(crate) fn standing(args: &Args, source: &Source) -> anyhow::Result<Standing> {
+    Ok(probe::judge(&probes(args, source)?.ask(), args.stopped))
+}
+
+/// Whether nothing writes, as was proven or said.
+pub(crate) fn is_quiet(standing: &Standing) -> bool {
+    matches!(standing, Standing::ReadOnly | Standing::Stopped)
+}
+
+fn probes(args: &Args, source: &Source) -> anyhow::Result<Probes> {
+    let mut addresses = args.probe.clone();
+    if addresses.is_empty()
+        && let Some(config) = &source.config
+        && let Some(addr) = &config.address
+    {
+        let prefix = Some(config.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+        addresses.extend(Address::of_config(&Listen { addr, net: None, prefix, tls: config.tls }));
+    }
+    let auth_hosts = args.auth_host.iter().map(ToString::to_string).collect();
+    Probes::new(addresses, Credentials::of(args.user.as_deref())?, auth_hosts, args.ca_file.as_deref())
+}
+
+/// Restarts the registry in the way that the command line names, and waits until it answers; `false` where it names none.
+///
+/// # Errors
+/// A restart that fails, and a registry that does not come back.
+pub(crate) fn restart(args: &Args, source: &Source, context: &Context, interrupted: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<bool> {
+    if let Some(command) = &args.restart {
+        context.summarize(format_args!("{}: restarting the registry: {command}\n", context.name()));
+        hooks::run(Hook::Restart, command)?;
+    } else if args.restart_process
+        && let Some(process) = &source.process
+    {
+        context.summarize(format_args!("{}: restarting the registry: SIGTERM to process {}\n", context.name(), process.pid));
+        end(process.pid)?;
+    } else {
+        return Ok(false);
+    }
+    probes(args, source)?.wait_until_answers(PATIENCE, interrupted).context("after the restart")?;
+    Ok(true)
+}
+
+/// Ends a process, and waits until it is gone.
+fn end(pid: u32) -> anyhow::Result<()> {
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).with_context(|| format!("{pid} is no process"))?;
+    // Its number may be given to another one when it is gone; a descriptor stays with the one that was meant.
+    rustix::process::kill_process(raw, rustix::process::Signal::TERM).with_context(|| format!("sending SIGTERM to process {pid}"))?;
+    let deadline = Instant::now() + PATIENCE;
+    while rustix::process::test_kill_process(raw).is_ok() {
+        if Instant::now() > deadline {
+            anyhow::bail!("process {pid} does not end {} s after SIGTERM", PATIENCE.as_secs());
+        }
+        // A child of ours that nobody waits for would be there for ever; the registry is none.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

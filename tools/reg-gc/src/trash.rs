@@ -1,0 +1,289 @@
+//! The trash: what a run took away, in the same folders below `<root>/.reg-gc/trash/<run>` as it had below the root.
+//!
+//! It lies outside of `docker/registry/v2`, where a stray name makes Distribution's own collector give up. A rename moves whole folders
+//! with all that they hold, so that what comes back is what went, byte for byte. The folders on the way are made as their originals are: a registry that runs as
+//! another user must be able to write in what comes back.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsFd as _;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use common::store::folder::{Folder, Kind};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+/// Our own folder below the root.
+pub(crate) const OWN: &str = ".reg-gc";
+/// What runs took away.
+const TRASH: &str = ".reg-gc/trash";
+/// What a run has written about itself.
+pub(crate) const JOURNAL: &str = "journal.jsonl";
+/// How the name of a run begins that is being removed for good, so that nobody takes half of it back.
+const DOOMED: &str = "removing-";
+/// How a run is called: when it began.
+const NAME: &str = "%Y%m%dT%H%M%SZ";
+
+/// One run's part of the trash.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Its name.
+    pub(crate) name: String,
+    folder: Folder,
+}
+
+/// A run as `--undo` lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) name: String,
+    pub(crate) began: DateTime<Utc>,
+    /// What its journal says that it took; null where it did not come to its end.
+    pub(crate) items: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+}
+
+/// Makes a folder below the root, if it is not there.
+pub(crate) fn make_own(root: &Folder, path: &str) -> io::Result<Folder> {
+    let mut made = String::new();
+    for step in path.split('/') {
+        if !made.is_empty() {
+            made.push('/');
+        }
+        made.push_str(step);
+        match rustix::fs::mkdirat(root.fd(), made.as_str(), Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    root.folder(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+impl Run {
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// A folder that cannot be made, and a trash on another filesystem than what would be moved there.
+    pub(crate) fn begin(root: &Folder, now: DateTime<Utc>) -> anyhow::Result<Self> {
+        let trash = make_own(root, TRASH).with_context(|| format!("making the trash {TRASH}"))?;
+        let device = trash.own_status()?.device;
+        for path in [common::store::layout::BLOBS, common::store::layout::REPOSITORIES] {
+            if root.status(path)?.is_some_and(|status| status.device != device) {
+                anyhow::bail!(
+                    "{path} is on another filesystem than {TRASH}, so that nothing can be moved there: mount the whole tree as one"
+                );
+            }
+        }
+        let first = now.format(NAME).to_string();
+        for attempt in 0..100 {
+            let name = if attempt == 0 { first.clone() } else { format!("{first}-{attempt}") };
+            match rustix::fs::mkdirat(trash.fd(), name.as_str(), Mode::from_raw_mode(0o700)) {
+                Ok(()) => return Self::of(&trash, name).context("opening the trash"),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(io::Error::from(error)).with_context(|| format!("making {TRASH}/{name}")),
+            }
+        }
+        anyhow::bail!("{TRASH} holds a hundred runs of this very second")
+    }
+
+    fn of(trash: &Folder, name: String) -> io::Result<Self> {
+        let folder = trash.folder(&name)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { name, folder })
+    }
+
+    /// Opens a run that there is.
+    pub(crate) fn open(root: &Folder, name: &str) -> io::Result<Option<Self>> {
+        let trash = root.folder(TRASH)?;
+        trash.map(|trash| Self::of(&trash, name.to_owned())).transpose()
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Its journal, to be appended to.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn journal(&self) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self.folder.fd(), JOURNAL, flags, Mode::from_raw_mode(0o600))?.into())
+    }
+
+    /// Makes the folders of a path as they are below the root, and opens the last.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn mirror(&self, root: &Folder, path: &str) -> io::Result<Folder> {
+        mirror(root, &self.folder, path)
+    }
+}
+
+/// Makes the folders of `path` below `to`, with owners and permissions as they have below `from`, and opens the last.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn mirror(from: &Folder, to: &Folder, path: &str) -> io::Result<Folder> {
+    if let Some(folder) = to.folder(path)? {
+        return Ok(folder);
+    }
+    let mut made = String::new();
+    for step in path.split('/') {
+        if !made.is_empty() {
+            made.push('/');
+        }
+        made.push_str(step);
+        let original = from.status(&made)?;
+        match rustix::fs::mkdirat(to.fd(), made.as_str(), Mode::from_raw_mode(original.map_or(0o755, |original| original.mode))) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(original) = original {
+            let (user, group) = (rustix::fs::Uid::from_raw(original.user), rustix::fs::Gid::from_raw(original.group));
+            // Only root may give things away; who is not root made it as its own, which is the registry's then.
+            let _ = rustix::fs::chownat(to.fd(), made.as_str(), Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW);
+        }
+    }
+    to.folder(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The runs that can be taken back, the oldest first.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn kept(root: &Folder) -> io::Result<Vec<Kept>> {
+    let Some(trash) = root.folder(TRASH)? else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    trash.list(|name, kind| {
+        if let (Kind::Folder, Ok(name)) = (kind, std::str::from_utf8(name)) {
+            names.push(name.to_owned());
+        }
+    })?;
+    names.sort();
+    let of_run = |name: String| {
+        let began = began(&name)?;
+        let totals = last_totals(&trash, &name);
+        Some(Kept { began, items: totals.as_ref().map(|totals| totals.records), bytes: totals.map(|totals| totals.trashed), name })
+    };
+    Ok(names.into_iter().filter_map(of_run).collect())
+}
+
+/// When a run began, as its name says.
+fn began(name: &str) -> Option<DateTime<Utc>> {
+    let time = name.split('-').next()?;
+    NaiveDateTime::parse_from_str(time, NAME).ok().map(|time| time.and_utc())
+}
+
+/// What the end of a journal says.
+#[derive(Deserialize)]
+struct Totals {
+    records: u64,
+    trashed: u64,
+}
+
+/// The last line of a run's journal is its trailer, if the run came to its end.
+fn last_totals(trash: &Folder, name: &str) -> Option<Totals> {
+    const END: u64 = 1 << 20;
+    let path = format!("{name}/{JOURNAL}");
+    let file = rustix::fs::openat(trash.fd(), path.as_str(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut file = File::from(file);
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END))).ok()?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).ok()?;
+    let text = String::from_utf8_lossy(&end);
+    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+}
+
+/// Removes a run for good. Gives back the bytes of the files that went.
+///
+/// # Errors
+/// What the system says; what is left of it is removed by the next purge.
+pub(crate) fn remove(root: &Folder, name: &str) -> io::Result<u64> {
+    let Some(trash) = root.folder(TRASH)? else { return Ok(0) };
+    let doomed = if name.starts_with(DOOMED) { name.to_owned() } else { format!("{DOOMED}{name}") };
+    if doomed != name {
+        match rustix::fs::renameat(trash.fd(), name, trash.fd(), doomed.as_str()) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    remove_tree(&trash, &doomed)
+}
+
+/// Removes what is older than `before`, and what an earlier purge left. Gives back the bytes of the files that went, and how many runs.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn purge(root: &Folder, before: DateTime<Utc>) -> io::Result<(u64, u64)> {
+    let Some(trash) = root.folder(TRASH)? else { return Ok((0, 0)) };
+    let mut names = Vec::new();
+    trash.list(|name, _| {
+        if let Ok(name) = std::str::from_utf8(name) {
+            names.push(name.to_owned());
+        }
+    })?;
+    let (mut bytes, mut runs) = (0, 0);
+    for name in names {
+        if name.starts_with(DOOMED) || began(&name).is_some_and(|began| began < before) {
+            bytes += remove(root, &name)?;
+            runs += 1;
+        }
+    }
+    Ok((bytes, runs))
+}
+
+/// Removes a folder and all that is in it, never through a symbolic link. Gives back the bytes of the files that went.
+fn remove_tree(parent: &Folder, name: &str) -> io::Result<u64> {
+    let Some(folder) = parent.folder(name)? else { return Ok(0) };
+    let mut entries = Vec::new();
+    folder.list(|name, kind| entries.push((name.to_owned(), kind)))?;
+    let mut bytes = 0;
+    for (name, kind) in entries {
+        if kind == Kind::Folder {
+            let name = String::from_utf8(name).map_err(io::Error::other)?;
+            bytes += remove_tree(&folder, &name)?;
+        } else {
+            let name = name.as_slice();
+            if kind == Kind::File {
+                bytes += rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(0, |stat| if stat.st_nlink == 1 { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 });
+            }
+            gone(rustix::fs::unlinkat(folder.fd(), name, AtFlags::empty()))?;
+        }
+    }
+    gone(rustix::fs::unlinkat(parent.fd(), name, AtFlags::REMOVEDIR))?;
+    Ok(bytes)
+}
+
+/// What is gone already is as good as removed.
+fn gone(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Moves a folder or file from one folder to another.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn rename(from: &Folder, name: &str, to: &Folder) -> rustix::io::Result<()> {
+    rustix::fs::renameat(from.fd().as_fd(), name, to.fd().as_fd(), name)
+}
+
+/// Removes a folder that is empty; `false` where it is not.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn remove_empty(folder: &Folder, path: &str) -> io::Result<bool> {
+    match rustix::fs::unlinkat(folder.fd(), path, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
