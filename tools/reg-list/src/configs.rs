@@ -1,45 +1,74 @@
-//! Image configs that were read, each asked for once in the whole run: images that are promoted from repository to repository
-//! share theirs.
+//! Image configs that were read, each once in the whole run: images that are promoted from repository to repository share theirs.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use common::digest::Digest;
 use common::manifest::ImageConfig;
 use tokio::sync::OnceCell;
 
+/// The largest config that is read, as large as the largest manifest.
+pub(crate) const LARGEST: usize = 4 << 20;
+
 /// How many bytes of configs are remembered at most, so that a registry of any size is listed in bounded memory. That is some
 /// fifty thousand configs with a few labels each; after those the oldest are forgotten, and asked for again if they come again.
 const MOST: usize = 32 << 20;
 
-type Cell = Rc<OnceCell<Rc<ImageConfig>>>;
-
-/// The memory of configs.
-#[derive(Debug, Default)]
-pub(crate) struct Configs {
-    inner: RefCell<Inner>,
+/// Why a config is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is the image's own fault; so it was pushed, or so the storage is. The listing is none the worse.
+    Image(String),
+    /// It could not be asked for; another time it may be there.
+    Failure(String),
 }
 
+/// Says no to a config that is said to be too large, before it is read.
+pub(crate) fn check_size(size: u64) -> Result<(), Unread> {
+    if size > LARGEST as u64 { Err(Unread::Image(format!("{size} bytes are more than a config may have"))) } else { Ok(()) }
+}
+
+/// The memory of configs, for tasks of one thread.
 #[derive(Debug, Default)]
-struct Inner {
-    cells: HashMap<Digest, Cell>,
+pub(crate) struct Configs {
+    inner: RefCell<Memory<Rc<OnceCell<Arc<ImageConfig>>>>>,
+}
+
+/// The memory of configs, for several threads.
+#[derive(Debug, Default)]
+pub(crate) struct SharedConfigs {
+    inner: Mutex<Memory<SharedCell>>,
+}
+
+type SharedCell = Arc<OnceLock<Result<Arc<ImageConfig>, Unread>>>;
+
+#[derive(Debug)]
+struct Memory<C> {
+    cells: HashMap<Digest, C>,
     /// Those that were read, oldest first, and the bytes of each.
     read: VecDeque<(Digest, usize)>,
     bytes: usize,
 }
 
+impl<C> Default for Memory<C> {
+    fn default() -> Self {
+        Self { cells: HashMap::new(), read: VecDeque::new(), bytes: 0 }
+    }
+}
+
 impl Configs {
     /// The config, from memory or by `read`; who comes while it is being read waits for it. A failure is not remembered: a blob that one
     /// repository does not have another may have.
-    pub(crate) async fn get<E>(&self, digest: &Digest, read: impl AsyncFnOnce() -> Result<ImageConfig, E>) -> Result<Rc<ImageConfig>, E> {
+    pub(crate) async fn get<E>(&self, digest: &Digest, read: impl AsyncFnOnce() -> Result<ImageConfig, E>) -> Result<Arc<ImageConfig>, E> {
         let cell = Rc::clone(self.inner.borrow_mut().cells.entry(digest.clone()).or_default());
         let mut is_new = false;
         let result = cell
             .get_or_try_init(async || {
                 let config = read().await?;
                 is_new = true;
-                Ok(Rc::new(config))
+                Ok(Arc::new(config))
             })
             .await
             .cloned();
@@ -57,7 +86,25 @@ impl Configs {
     }
 }
 
-impl Inner {
+impl SharedConfigs {
+    /// The config, from memory or by `read`; who comes while it is being read waits for it. What could not be read is remembered too: it
+    /// is the same for all.
+    pub(crate) fn get(&self, digest: &Digest, read: impl FnOnce() -> Result<ImageConfig, Unread>) -> Result<Arc<ImageConfig>, Unread> {
+        let lock = || self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(lock().cells.entry(digest.clone()).or_default());
+        let mut is_new = false;
+        let result = cell.get_or_init(|| {
+            is_new = true;
+            read().map(Arc::new)
+        });
+        if is_new {
+            lock().remember(digest, result.as_deref().map_or(400, weight));
+        }
+        result.clone()
+    }
+}
+
+impl<C> Memory<C> {
     fn remember(&mut self, digest: &Digest, bytes: usize) {
         self.read.push_back((digest.clone(), bytes));
         self.bytes += bytes;
@@ -131,5 +178,31 @@ mod tests {
         let inner = configs.inner.borrow();
         assert!(inner.bytes <= MOST && inner.cells.len() < 32 && inner.cells.len() == inner.read.len());
         assert!(inner.cells.contains_key(&Digest::of(&[99])) && !inner.cells.contains_key(&Digest::of(&[0])));
+    }
+
+    #[test]
+    fn several_threads_read_a_config_once_and_remember_what_could_not_be_read() {
+        let configs = SharedConfigs::default();
+        let reads = std::sync::atomic::AtomicUsize::new(0);
+        let unread = Unread::Image("BLOB_UNKNOWN".to_owned());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..50_u8 {
+                        let result = configs.get(&Digest::of(&[n]), || {
+                            reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                            if n == 7 { Err(unread.clone()) } else { Ok(config("x")) }
+                        });
+                        assert_eq!(result.is_err(), n == 7);
+                    }
+                });
+            }
+        });
+        assert_eq!(reads.into_inner(), 50);
+        for number in 0..100_u8 {
+            configs.get(&Digest::of(&[number, 1]), || Ok(config(&"x".repeat(1 << 20)))).unwrap();
+        }
+        let inner = configs.inner.into_inner().unwrap();
+        assert!(inner.bytes <= MOST && inner.cells.len() == inner.read.len());
     }
 }

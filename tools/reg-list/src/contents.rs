@@ -1,8 +1,8 @@
 //! What a repository holds, as records: the pure heart of this tool. It is given what was read, and reckons parents, subjects, what
 //! is missing, dates, platforms and sizes. No request is made here.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
@@ -10,7 +10,33 @@ use common::manifest::{Child, Created, ImageConfig, Kind, Manifest};
 use common::record;
 use common::reference::{Tag, cut_subject_of_tag};
 
-/// What was read of a repository.
+/// What was read of a repository, and what could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) contents: Contents,
+    /// Tags that are listed and lead to no manifest, in their order.
+    pub(crate) broken: Vec<Tag>,
+    /// What failed for good, and why, by what it is.
+    pub(crate) failures: BTreeMap<String, String>,
+    /// About how many bytes this holds.
+    pub(crate) bytes: usize,
+}
+
+impl Found {
+    /// What manifests lead to and was neither read, nor found missing, nor failed.
+    pub(crate) fn open_ends(&self) -> Vec<Digest> {
+        self.contents.open_ends().into_iter().filter(|digest| !self.failures.contains_key(&digest.to_string())).collect()
+    }
+
+    /// Why not all of the repository is there; `None` where it is.
+    pub(crate) fn error(&self) -> Option<String> {
+        let (what, why) = self.failures.first_key_value()?;
+        let more = self.failures.len() - 1;
+        Some(if more == 0 { format!("{what}: {why}") } else { format!("{what}: {why} (and {more} more)") })
+    }
+}
+
+/// What a repository holds.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// Its manifests: those of its tags, and all that they lead to.
@@ -29,7 +55,16 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     pub(crate) tags: BTreeSet<Tag>,
     /// Its image config, or why that is not known.
-    pub(crate) config: Result<Rc<ImageConfig>, String>,
+    pub(crate) config: Result<Arc<ImageConfig>, String>,
+    /// When it came into the repository, where that can be known.
+    pub(crate) pushed: Option<DateTime<Utc>>,
+}
+
+/// The config of a manifest that is worth reading, and its size as the manifest says.
+pub(crate) fn wanted_config(manifest: &Manifest) -> Option<(Digest, u64)> {
+    let config = manifest.config.clone().filter(|_| manifest.has_image_config)?;
+    let size = manifest.blobs.iter().find(|blob| blob.digest == config).map_or(0, |blob| blob.size);
+    Some((config, size))
 }
 
 impl Entry {
@@ -113,7 +148,7 @@ impl Contents {
                 image_size: Some(self.image_size_of(digest)),
                 created: created.time,
                 created_source: Some(created.source),
-                pushed: None,
+                pushed: entry.pushed,
                 platform: self.platform(digest, entry, &parents),
                 config: manifest.config.clone(),
                 children,

@@ -7,9 +7,13 @@ mod names; // which repositories there are
 mod operand; // what the command line names: no input, no output
 mod read; // one repository: what is asked for it
 mod section; // one registry: from its header to its trailer
+mod served; // a registry that is asked over HTTP
+mod stored; // a registry whose storage tree is read
 mod totals; // sums, each blob once: no input, no output
+mod tree; // one repository: what the storage tree has of it
 mod turn; // how much is read ahead
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -22,7 +26,8 @@ use common::registry::Registry;
 use crate::configs::Configs;
 use crate::operand::{Operand, Scheme, Wanted};
 use crate::read::Source;
-use crate::section::{Failed, What};
+use crate::section::What;
+use crate::served::Failed;
 use crate::totals::Totals;
 
 const TOOL: Tool = Tool { name: "reg-list", version: env!("CARGO_PKG_VERSION"), destructive: false };
@@ -34,6 +39,8 @@ const TOOL: Tool = Tool { name: "reg-list", version: env!("CARGO_PKG_VERSION"), 
   reg-list registry.example.com/team --count     how many tags each repository below team/ has
   reg-list localhost:5000 --tags                 the tags' names
   reg-list - < in-use.jsonl                      just the repositories that are in use
+  reg-list --store /var/lib/registry --registry registry.example.com
+                                                 what lies in its storage, untagged manifests and times of push included
 ")]
 struct Args {
     /// A registry, or what of it lies at or below a path; - for repositories on standard input, as host/repository lines or
@@ -46,9 +53,13 @@ struct Args {
     /// Only how many tags each repository has: one request for each repository
     #[arg(long)]
     count: bool,
+    /// Read the registry's storage and ask no server: DIR is the rootdirectory of its storage; --registry names the registry
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["registries", "password_stdin", "ca_file", "plain_http", "auth_host", "jobs"])]
+    store: Option<PathBuf>,
     #[command(flatten)]
     repositories: RepositoryFlags,
-    /// The registry that user and password belong to, where it is not the only operand; without an operand, the one to list
+    /// The registry that user and password belong to, where it is not the only operand; without an operand, the one to list; with
+    /// --store, whose storage that is
     #[arg(long, value_name = "HOST", env = "REG_REGISTRY", help_heading = "Reaching the registry")]
     registry: Option<String>,
     #[command(flatten)]
@@ -72,6 +83,14 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
     let filter = Rc::new(RepositoryFilter::new(&args.repositories.repository, &args.repositories.exclude)?);
     let registry =
         args.registry.as_deref().filter(|name| !name.is_empty()).map(Operand::parse).transpose().context("--registry or REG_REGISTRY")?;
+    let what = match (args.tags, args.count) {
+        (true, _) => What::Tags,
+        (_, true) => What::Counts,
+        _ => What::Manifests,
+    };
+    if let Some(store) = &args.store {
+        return list_store(context, store, registry, what, &filter);
+    }
     let from_input = args.registries.iter().any(|operand| operand == "-");
     if from_input && args.registries.len() > 1 {
         bail!("the operand - stands alone: what is on standard input names its registries itself");
@@ -94,18 +113,34 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
     } else {
         operand::by_registry(&operands)
     };
-    let what = match (args.tags, args.count) {
-        (true, _) => What::Tags,
-        (_, true) => What::Counts,
-        _ => What::Manifests,
-    };
     // What goes to the network waits, and nothing else does: one thread is enough.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = tokio::task::LocalSet::new().block_on(&runtime, list(context, &wanted, what, &filter, &settings))?;
+    say_unmatched(context, &filter);
+    Ok(status)
+}
+
+/// Lists the registry whose storage is at hand.
+fn list_store(context: &Context, store: &Path, registry: Option<Operand>, what: What, filter: &RepositoryFilter) -> anyhow::Result<Status> {
+    let Some(registry) = registry else {
+        bail!(
+            "--store {}: whose storage is it? a tree holds no host name: say it with --registry registry.example.com, or set REG_REGISTRY",
+            store.display()
+        );
+    };
+    let progress = context.progress();
+    let wanted = registry.wanted();
+    let (status, totals) = stored::list(context, &mut context.output(), &progress, &wanted, what, filter, store)?;
+    progress.finish();
+    context.summarize(summarized(context, &wanted, what, &totals));
+    say_unmatched(context, filter);
+    Ok(status)
+}
+
+fn say_unmatched(context: &Context, filter: &RepositoryFilter) {
     for pattern in filter.unmatched() {
         context.say(format_args!("the pattern {pattern:?} matches no repository"));
     }
-    Ok(status)
 }
 
 async fn list(
@@ -131,7 +166,7 @@ async fn list(
         let result = match Registry::open(&wanted.host, &settings) {
             Ok(registry) => {
                 let source = Source::new(registry, settings.jobs, Rc::clone(&configs), Rc::clone(&progress));
-                section::list(context, &mut output, wanted, what, filter, source).await
+                served::list(context, &mut output, wanted, what, filter, source).await
             }
             Err(error) => Err(Failed::Registry(error)),
         };

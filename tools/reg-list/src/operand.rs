@@ -88,6 +88,12 @@ impl Operand {
         };
         Ok(Self { host, scheme, prefix })
     }
+
+    /// What it names, and nothing else of that registry.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let part = self.prefix.clone().map_or(Part::All, |prefix| Part::Below(vec![prefix]));
+        Wanted { host: self.host.clone(), scheme: self.scheme, part }
+    }
 }
 
 /// Puts operands together, one section for each registry, in the order in which registries were named first.
@@ -96,10 +102,7 @@ pub(crate) fn by_registry(operands: &[Operand]) -> Vec<Wanted> {
     for operand in operands {
         let place = wanted.iter().position(|wanted| wanted.host == operand.host);
         match place.and_then(|place| wanted.get_mut(place)) {
-            None => {
-                let part = operand.prefix.clone().map_or(Part::All, |prefix| Part::Below(vec![prefix]));
-                wanted.push(Wanted { host: operand.host.clone(), scheme: operand.scheme, part });
-            }
+            None => wanted.push(operand.wanted()),
             Some(wanted) => {
                 wanted.scheme = wanted.scheme.max(operand.scheme);
                 match (&mut wanted.part, &operand.prefix) {

@@ -2,8 +2,9 @@
 //! read yet. What it means is reckoned in `contents`; what is said of it, in `section`.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use common::cli::Progress;
 use common::digest::Digest;
@@ -14,12 +15,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::OnceCell;
 
-use crate::configs::{self, Configs};
-use crate::contents::{Contents, Entry};
+use crate::configs::{self, Configs, Unread};
+use crate::contents::{self, Entry, Found};
 use crate::turn::Turns;
-
-/// The largest config that is read, as large as the largest manifest.
-const LARGEST_CONFIG: usize = 4 << 20;
 
 /// What all repositories of a registry are read with.
 #[derive(Debug)]
@@ -33,18 +31,6 @@ pub(crate) struct Source {
     /// Why the registry can no longer be asked anything. Then the rest is not tried one by one: each of a hundred thousand requests
     /// would be tried six times.
     down: RefCell<Option<registry::Error>>,
-}
-
-/// What was read of a repository, and what could not be.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) contents: Contents,
-    /// Tags that the registry lists and has no manifest for.
-    pub(crate) broken: Vec<Tag>,
-    /// What failed for good, in the order of what was asked for.
-    pub(crate) failures: BTreeMap<String, String>,
-    /// About how many bytes this holds, as [`Turns`] were told.
-    pub(crate) bytes: usize,
 }
 
 impl Source {
@@ -90,20 +76,6 @@ pub(crate) async fn read(source: &Source, repository: &Repository, tags: Vec<Tag
     found
 }
 
-impl Found {
-    /// What manifests lead to and was neither read, nor found missing, nor failed.
-    fn open_ends(&self) -> Vec<Digest> {
-        self.contents.open_ends().into_iter().filter(|digest| !self.failures.contains_key(&digest.to_string())).collect()
-    }
-
-    /// Why not all of the repository is there; `None` where it is.
-    pub(crate) fn error(&self) -> Option<String> {
-        let (what, why) = self.failures.first_key_value()?;
-        let more = self.failures.len() - 1;
-        Some(if more == 0 { format!("{what}: {why}") } else { format!("{what}: {why} (and {more} more)") })
-    }
-}
-
 /// A repository that is being read.
 struct Reading<'a> {
     source: &'a Source,
@@ -114,16 +86,7 @@ struct Reading<'a> {
 }
 
 /// A config as this repository has it, asked for once.
-type ConfigCell = Rc<OnceCell<Result<Rc<ImageConfig>, Unread>>>;
-
-/// Why a config is not known.
-#[derive(Debug, Clone)]
-enum Unread {
-    /// It is the image's own fault; so it was pushed, or so the storage is. The listing is none the worse.
-    Image(String),
-    /// It could not be asked for; another time it may be there.
-    Failure(String),
-}
+type ConfigCell = Rc<OnceCell<Result<Arc<ImageConfig>, Unread>>>;
 
 impl Reading<'_> {
     async fn tag(&self, tag: Tag) {
@@ -170,14 +133,12 @@ impl Reading<'_> {
         // What is kept of a manifest takes about as much room as its bytes, and an entry in some tables.
         self.hold(served.bytes.len() + 1000);
         drop(served.bytes);
-        let wanted = manifest.config.clone().filter(|_| manifest.has_image_config);
-        let config_size =
-            wanted.as_ref().and_then(|config| manifest.blobs.iter().find(|blob| blob.digest == *config)).map_or(0, |blob| blob.size);
+        let wanted = contents::wanted_config(&manifest);
         // It stands there before its config is read, so that a second tag on it does not read it too.
-        let entry = Entry { manifest, size, tags: Default::default(), config: Err("it has none".to_owned()) };
+        let entry = Entry { manifest, size, tags: Default::default(), config: Err("it has none".to_owned()), pushed: None };
         self.found.borrow_mut().contents.manifests.insert(served.digest.clone(), entry);
-        let Some(wanted) = wanted else { return };
-        let config = self.config(&wanted, config_size).await;
+        let Some((wanted, size)) = wanted else { return };
+        let config = self.config(&wanted, size).await;
         if let Err(Unread::Failure(error)) = &config {
             self.fail(format!("{name}, config {wanted}"), error);
         }
@@ -186,16 +147,14 @@ impl Reading<'_> {
         }
     }
 
-    async fn config(&self, digest: &Digest, size: u64) -> Result<Rc<ImageConfig>, Unread> {
+    async fn config(&self, digest: &Digest, size: u64) -> Result<Arc<ImageConfig>, Unread> {
         let cell = Rc::clone(self.configs.borrow_mut().entry(digest.clone()).or_default());
         cell.get_or_init(|| self.source.configs.get(digest, async || self.read_config(digest, size).await)).await.clone()
     }
 
     async fn read_config(&self, digest: &Digest, size: u64) -> Result<ImageConfig, Unread> {
-        if size > LARGEST_CONFIG as u64 {
-            return Err(Unread::Image(format!("{size} bytes are more than a config may have")));
-        }
-        let blob = self.source.registry.blob(self.repository, digest, LARGEST_CONFIG);
+        configs::check_size(size)?;
+        let blob = self.source.registry.blob(self.repository, digest, configs::LARGEST);
         match self.source.asking(blob).await {
             Ok(bytes) => {
                 let config = ImageConfig::parse(&bytes).map_err(|error| Unread::Image(error.to_string()))?;

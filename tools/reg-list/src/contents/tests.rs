@@ -27,9 +27,9 @@ impl Repository {
             platform: Some("linux/amd64".to_owned()),
             labels: [("from".to_owned(), name.to_owned())].into(),
         };
-        let config = if manifest.has_image_config { Ok(Rc::new(config)) } else { Err("it has none".to_owned()) };
+        let config = if manifest.has_image_config { Ok(Arc::new(config)) } else { Err("it has none".to_owned()) };
         let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
-        self.0.manifests.insert(digest(name), Entry { manifest, size: 7, tags, config });
+        self.0.manifests.insert(digest(name), Entry { manifest, size: 7, tags, config, pushed: None });
         self
     }
 
