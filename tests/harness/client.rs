@@ -12,7 +12,7 @@ use serde_json::Value;
 use ureq::http;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::fixtures::digest_of;
+use crate::fixtures::{Place, digest_of};
 use crate::token::TokenServer;
 
 /// Every media type of a manifest that is in use; a registry converts or hides what is not asked for.
@@ -228,6 +228,16 @@ impl Client {
     /// The repositories of the catalog, sorted (the first 1000, or what the registry's limit gives).
     pub fn catalog(&self) -> Vec<String> {
         strings(&self.get("/v2/_catalog?n=1000").expect(200, "reading the catalog").json()["repositories"])
+    }
+}
+
+impl Place for Client {
+    fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        Self::put_blob(self, repository, bytes)
+    }
+
+    fn put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> String {
+        Self::put_manifest(self, repository, reference, media_type, bytes)
     }
 }
 

@@ -18,7 +18,6 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::client::Client;
 use crate::registry::Registry;
 
 /// Media type of an OCI image manifest.
@@ -38,6 +37,15 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// The date of an image that names none.
 pub const CREATED: &str = "2026-01-01T00:00:00Z";
+
+/// Where fixtures can be put: a registry, by one of its clients, or a storage tree.
+pub trait Place {
+    /// Puts a layer or config and gives its digest.
+    fn put_blob(&self, repository: &str, bytes: &[u8]) -> String;
+
+    /// Puts a manifest under a tag or digest and gives its digest.
+    fn put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> String;
+}
 
 /// `sha256:…` of these bytes.
 pub fn digest_of(bytes: &[u8]) -> String {
@@ -212,8 +220,8 @@ impl Image {
         self.push_by(registry.client(), repository)
     }
 
-    /// Pushes it with another client than the registry's own.
-    pub fn push_by(self, client: &Client, repository: &str) -> Pushed {
+    /// Pushes it with another client than the registry's own, or puts it into a storage tree.
+    pub fn push_by(self, client: &impl Place, repository: &str) -> Pushed {
         for blob in self.blobs() {
             client.put_blob(repository, &blob);
         }
@@ -226,7 +234,7 @@ impl Image {
     }
 
     /// Puts its manifest where its blobs lie already.
-    pub(crate) fn put(&self, client: &Client, repository: &str) -> Pushed {
+    pub(crate) fn put(&self, client: &impl Place, repository: &str) -> Pushed {
         let config = self.config();
         let (media_type, bytes) = self.manifest(&config);
         let digest = put(client, repository, &media_type, &bytes, &self.tags);
@@ -383,8 +391,8 @@ impl Index {
         self.push_by(registry.client(), repository)
     }
 
-    /// Pushes it with another client than the registry's own.
-    pub fn push_by(self, client: &Client, repository: &str) -> Pushed {
+    /// Pushes it with another client than the registry's own, or puts it into a storage tree.
+    pub fn push_by(self, client: &impl Place, repository: &str) -> Pushed {
         let mut children: Vec<Pushed> = Vec::new();
         let mut descriptors = Vec::new();
         for (platform, child) in self.children {
@@ -481,8 +489,8 @@ impl BuildCache {
         self.push_by(registry.client(), repository)
     }
 
-    /// Pushes it with another client than the registry's own.
-    pub fn push_by(self, client: &Client, repository: &str) -> Pushed {
+    /// Pushes it with another client than the registry's own, or puts it into a storage tree.
+    pub fn push_by(self, client: &impl Place, repository: &str) -> Pushed {
         let mut descriptors = Vec::new();
         for blob in &self.blobs {
             client.put_blob(repository, blob);
@@ -552,8 +560,8 @@ impl Signature {
         self.push_by(registry.client(), repository)
     }
 
-    /// Pushes it with another client than the registry's own.
-    pub fn push_by(self, client: &Client, repository: &str) -> Pushed {
+    /// Pushes it with another client than the registry's own, or puts it into a storage tree.
+    pub fn push_by(self, client: &impl Place, repository: &str) -> Pushed {
         self.image.push_by(client, repository)
     }
 }
@@ -578,12 +586,17 @@ impl Referrers {
 
     /// Pushes the index.
     pub fn push(self, registry: &Registry, repository: &str) -> Pushed {
-        self.index.push(registry, repository)
+        self.push_by(registry.client(), repository)
+    }
+
+    /// Pushes it with another client than the registry's own, or puts it into a storage tree.
+    pub fn push_by(self, client: &impl Place, repository: &str) -> Pushed {
+        self.index.push_by(client, repository)
     }
 }
 
 /// Puts a manifest under each tag, or under its digest where it has none.
-fn put(client: &Client, repository: &str, media_type: &str, bytes: &[u8], tags: &[String]) -> String {
+fn put(client: &impl Place, repository: &str, media_type: &str, bytes: &[u8], tags: &[String]) -> String {
     let digest = digest_of(bytes);
     if tags.is_empty() {
         client.put_manifest(repository, &digest, media_type, bytes);

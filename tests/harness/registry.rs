@@ -241,7 +241,12 @@ impl With {
 
     /// Serves the storage of another registry.
     pub fn storage_of(self, other: &Registry) -> Self {
-        self.set("/storage/filesystem/rootdirectory", json!(other.root()))
+        self.storage_at(&other.root())
+    }
+
+    /// Serves the storage in this folder, such as that of a [`Tree`](crate::Tree).
+    pub fn storage_at(self, root: &Path) -> Self {
+        self.set("/storage/filesystem/rootdirectory", json!(root))
     }
 
     /// Sets anything else; the path is a JSON pointer into the configuration, `Null` takes the entry away.

@@ -39,6 +39,11 @@ impl Storage {
         self.repository(repository).join("_layers").join(digest.replace(':', "/")).join("link")
     }
 
+    /// The entry of a digest that a tag has or had.
+    pub fn tag_index_link(&self, repository: &str, tag: &str, digest: &str) -> PathBuf {
+        self.repository(repository).join("_manifests/tags").join(tag).join("index").join(digest.replace(':', "/")).join("link")
+    }
+
     /// What a tag points to.
     pub fn tag_link(&self, repository: &str, tag: &str) -> PathBuf {
         self.repository(repository).join("_manifests/tags").join(tag).join("current/link")
@@ -68,6 +73,21 @@ impl Storage {
     /// Empties the link of a manifest.
     pub fn empty_revision_link(&self, repository: &str, digest: &str) {
         write(&self.revision_link(repository, digest), b"");
+    }
+
+    /// Leaves the first bytes of a manifest's link.
+    pub fn cut_revision_link(&self, repository: &str, digest: &str, bytes: usize) {
+        write(&self.revision_link(repository, digest), &digest.as_bytes()[..bytes]);
+    }
+
+    /// Takes a layer or config out of a repository and leaves its bytes.
+    pub fn remove_layer_link(&self, repository: &str, digest: &str) {
+        remove(&self.layer_link(repository, digest));
+    }
+
+    /// Empties the link of a layer or config.
+    pub fn empty_layer_link(&self, repository: &str, digest: &str) {
+        write(&self.layer_link(repository, digest), b"");
     }
 
     /// Lets a tag point to another digest without asking the registry.
