@@ -9,5 +9,8 @@ mod k8s_images;
 mod pipeline;
 mod readme;
 mod reg_delete;
+mod reg_gc;
 mod reg_list;
 mod reg_select;
+mod registry_readonly;
+mod storage_trees;

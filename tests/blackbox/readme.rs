@@ -23,10 +23,12 @@
 //! - `images.txt` names the same images, one a line;
 //! - `in-use.jsonl` is an inventory of one cluster, `prod`, taken now, with these and ten images of other registries;
 //! - `keep.txt` is a keep list that names `team/app:v1`;
+//! - `storage/` is the registry's storage (its `rootdirectory`) and `config.yml` its configuration, which names the storage by its full path;
 //! - for the pages that ask clusters, `KUBECONFIG` has two contexts, `prod` and `stage`, of a real control plane: `prod` runs what
 //!   `overlays/prod/` says, and had `team/app:v2` before; `one-down.yaml` is a kubeconfig whose `stage` does not answer.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -59,11 +61,16 @@ fn reg_delete() {
 }
 
 #[test]
+fn reg_gc() {
+    run_page("tools/reg-gc/README.md");
+}
+
+#[test]
 fn no_page_is_forgotten() {
     let mut tools: Vec<String> =
         fs::read_dir(root().join("tools")).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     tools.sort();
-    assert_eq!(tools, ["k8s-images", "reg-delete", "reg-list", "reg-select"], "each tool's page needs a test here");
+    assert_eq!(tools, ["k8s-images", "reg-delete", "reg-gc", "reg-list", "reg-select"], "each tool's page needs a test here");
 }
 
 #[test]
@@ -172,6 +179,8 @@ impl World {
         write("keep.txt", "# images that we promised to keep\nteam/app:v1\n".to_owned());
         let running = Inventory::of("prod").uses(host, "team/app", "v3").uses(host, "team/web", "v2");
         write("in-use.jsonl", running.uses_ten_others().jsonl());
+        symlink(registry.root(), folder.path().join("storage")).unwrap();
+        symlink(registry.config_file(), folder.path().join("config.yml")).unwrap();
         Self { registry, folder, clusters: None }
     }
 

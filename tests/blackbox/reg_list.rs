@@ -4,6 +4,7 @@
 mod cost;
 mod failures;
 mod reach;
+mod store;
 
 use serde_json::{Value, json};
 use tests::*;
