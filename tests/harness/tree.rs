@@ -12,8 +12,8 @@
 //! ```
 //!
 //! It writes what CNCF Distribution (2 and 3 alike) writes for the same requests: digests, links and manifests are right, so a
-//! registry can serve the tree. Same sentences, same tree. What was put in is noted, so that the [oracle] knows what a collector
-//! must leave and take; damage done through [`storage`](Tree::storage) is not, and is for the [reference], which reads the tree.
+//! registry can serve the tree. Same sentences, same tree. What was put in is noted, so that the oracle knows what a collector
+//! must leave and take; damage done through [`storage`](Tree::storage) is not, and is for the [reference](mod@reference), which reads the tree.
 
 pub mod fate;
 mod oracle;

@@ -1,4 +1,4 @@
-//! What a collector is to leave and to take: the answer that the [oracle](super::oracle), the [reference](super::reference) and,
+//! What a collector is to leave and to take: the answer that the oracle, the [reference](super::reference) and,
 //! read from its records, the tool under test must give alike.
 
 use std::collections::{BTreeMap, BTreeSet};

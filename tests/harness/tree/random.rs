@@ -215,7 +215,7 @@ impl Clients<'_> {
 }
 
 /// Damages the tree so many times, each time in one of the ways in which trees are found damaged, and says how. The
-/// [oracle](super::oracle) does not know of it.
+/// oracle does not know of it.
 pub fn damage(tree: &Tree, random: &mut Random, times: usize) -> Vec<String> {
     (0..times).filter_map(|_| damage_once(tree, random)).collect()
 }

@@ -1,6 +1,6 @@
 //! A collector written for clarity: it reads an arbitrary tree, damaged or not, and says what is to stay and what is to go.
 //!
-//! It is the peer of the tool in property tests, and shares nothing with it. Where the [oracle](super::oracle) knows what was put
+//! It is the peer of the tool in property tests, and shares nothing with it. Where the oracle knows what was put
 //! into a tree, this one knows only what lies there. To the oracle's rules it adds those for what cannot be understood:
 //!
 //! - A repository is *doubtful* if the link of one of its manifests is no digest, or another than its folder says; or if a manifest

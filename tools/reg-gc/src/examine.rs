@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use common::digest::Digest;
 use common::manifest::References;
@@ -94,8 +94,23 @@ impl Gone {
     }
 }
 
-/// Looks at the repository `name`.
+/// Looks at the repository `name`. Where a registry writes, something may be half written at this very moment (Distribution 2 and 3.0
+/// write links in place): then it is looked at again a little later. What was marked by then stays marked, which only keeps more.
 pub(crate) fn examine(scene: Scene<'_>, buffer: &mut Vec<u8>, name: &str) -> Findings {
+    const LOOKS: u32 = 4;
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut findings = look(scene, buffer, name);
+    for _ in 1..LOOKS {
+        if !scene.rules.online || findings.problems.is_empty() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        findings = look(scene, buffer, name);
+    }
+    findings
+}
+
+fn look(scene: Scene<'_>, buffer: &mut Vec<u8>, name: &str) -> Findings {
     let repository = match Repository::open(scene.root, name) {
         Ok(Some(repository)) => repository,
         Ok(None) => return Findings::default(),

@@ -4,7 +4,7 @@
 //! what the registry says before and after is asked by `probe`.
 //!
 //! `--after` runs once: after success, an error, a panic, and SIGINT, SIGTERM or SIGHUP. Signals are caught only while there
-//! is an `--after` to be run, and the work must ask [`Bracket::interrupted`] between its items; otherwise they end the process
+//! is an `--after` to be run, and the work must ask [`Bracket::interrupt`] between its items; otherwise they end the process
 //! as they always do.
 
 use std::io;

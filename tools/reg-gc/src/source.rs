@@ -1,6 +1,6 @@
 //! Which storage is meant: by a configuration, by a folder, or by a running registry.
 //!
-//! What a configuration means is [`common::store::config`]'s; what a process was started with, [`process`](crate::process)'s.
+//! What a configuration means is [`common::store::config`]'s; what a process was started with, [`process`]'s.
 //! Whether the registry can be written to now is asked elsewhere.
 
 use std::ffi::OsString;
