@@ -256,3 +256,26 @@ fn a_manifest_that_nobody_can_read_holds_its_repository_and_no_other() {
     assert_eq!(ran.the("trailer")["complete"], false);
     assert!(ran.records_of("reclaim").iter().all(|record| why(record).is_empty()));
 }
+
+#[test]
+fn what_a_dead_run_took_and_a_push_relied_on_comes_back() {
+    let (_folder, tree) = tree();
+    Image::new().layer("other").tag("v1").push_by(&tree, "team/app");
+    let image = Image::new().layer("precious").push_by(&tree, "team/app");
+    tree.api_delete("team/app", &image.digest);
+    stopped(tree.root(), &["--yes"]).run().succeeds();
+    assert!(!tree.storage().blob(&image.layers[0]).exists());
+    // A registry with a cache took the manifest in the middle of that, and the run was killed before it could look.
+    let storage = tree.storage();
+    for (path, content) in [
+        (storage.blob(&image.digest), &image.bytes[..]),
+        (storage.revision_link("team/app", &image.digest), image.digest.as_bytes()),
+        (storage.tag_link("team/app", "back"), image.digest.as_bytes()),
+        (storage.tag_index_link("team/app", "back", &image.digest), image.digest.as_bytes()),
+    ] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    gc(tree.root(), &["--online", "--grace", "0s", "--yes"]).run().succeeds().stderr_has("something that lives needs it");
+    skopeo::pull(&serve(&tree), "team/app:back").unwrap();
+}

@@ -8,6 +8,7 @@ use common::cli::{Context, Output, Refused, Status};
 use common::inventory::{Distrust, Inventory};
 use common::record::{Header, ReclaimResult, ReclaimTotals, Scope, Sum, Trailer};
 use common::store::folder::Folder;
+use common::store::layout;
 
 use crate::arguments::Args;
 use crate::generations::{Candidates, Due};
@@ -18,6 +19,7 @@ use crate::memory::Memory;
 use crate::owners::Owners;
 use crate::plan::Plan;
 use crate::registry;
+use crate::restore::{self, Back};
 use crate::rules::{Rules, Untagged};
 use crate::source::{self, Source};
 use crate::summary::{self, Done};
@@ -127,7 +129,11 @@ impl Collection<'_> {
         memory.catch_up(self.root)?;
         let candidates =
             if args.online { Candidates::read(self.root).context("reading what the last run found")? } else { Candidates::default() };
-        let (plan, due) = self.plan(&rules, &candidates, &memory)?;
+        let (mut plan, mut due) = self.plan(&rules, &candidates, &memory)?;
+        // What is brought back may need more of what lies there.
+        while heal(self.root, &plan, context)? {
+            (plan, due) = self.plan(&rules, &candidates, &memory)?;
+        }
         if let Some(sentence) = self.fuse(&plan) {
             return Err(Refused(sentence).into());
         }
@@ -150,19 +156,27 @@ impl Collection<'_> {
         }
         let swept = sweep.carry_out();
         let ended = Utc::now();
-        // Whatever stopped the sweep, what is gone must not be remembered.
-        memory.forget(&plan, &run)?;
-        swept?;
+        // Whatever stopped the sweep, what is gone must not be remembered, and what a push relied on must come back.
         let took = sweep.has_taken();
-        let restarted = if took || due.wait_for_restart > 0 { memory.restart(args, self.source, context, interrupted)? } else { None };
-        if took && writing == Writing::Maybe {
-            progress.tell("waiting for pushes that were under way");
-            std::thread::sleep(SETTLE);
-        }
-        if took {
+        let after = (|| {
             memory.forget(&plan, &run)?;
-            tail::put_back(&sweep, began).context("putting back what was pushed meanwhile")?;
+            let wants_restart = swept.is_ok() && (took || due.wait_for_restart > 0);
+            let restarted = if wants_restart { memory.restart(args, self.source, context, interrupted)? } else { None };
+            if took && writing == Writing::Maybe {
+                progress.tell("waiting for pushes that were under way");
+                std::thread::sleep(SETTLE);
+            }
+            if took {
+                memory.forget(&plan, &run)?;
+                tail::put_back(&sweep, began).context("putting back what was pushed meanwhile")?;
+            }
+            anyhow::Ok(restarted)
+        })();
+        if took && memory.needs_restart() && !matches!(after, Ok(Some(_))) {
+            context.say(summary::restart(args));
         }
+        swept?;
+        let restarted = after?;
         memory.told(&run)?;
         if args.online {
             tail::make_lacking(&sweep).context("making links that are needed")?;
@@ -184,9 +198,6 @@ impl Collection<'_> {
         }
         let status = self.end(&plan, &totals, &done, &mut output)?;
         context.summarize(summary::text(context, args, &plan, &totals, &done, &memory));
-        if took && restarted.is_none() && memory.needs_restart() {
-            context.say(summary::restart(args));
-        }
         if due.wait_for_restart > 0 && restarted.is_none() {
             context.say(summary::waits_for_restart(due));
             return Ok(Status::Refused);
@@ -314,6 +325,29 @@ impl Collection<'_> {
         summary::problems(plan).into_iter().for_each(|sentence| self.context.say(sentence));
         Ok(if complete { Status::Done } else { Status::Partial })
     }
+}
+
+/// Brings back out of the trash what something living needs: a run that was killed could not look what was pushed while it swept. Says whether
+/// there was any.
+fn heal(root: &Folder, plan: &Plan, context: &Context) -> anyhow::Result<bool> {
+    let mut wanted: Vec<_> = plan.repositories.iter().flat_map(|(_, findings)| &findings.absent).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut healed = false;
+    for kept in if wanted.is_empty() { Vec::new() } else { trash::kept(root).context("reading the trash")? } {
+        let Some(run) = Run::open(root, &kept.name)? else { continue };
+        for digest in &wanted {
+            let back = restore::put_back(run.folder(), root, &layout::blob(digest), &mut |_, _| Ok(()));
+            if back.with_context(|| format!("bringing back {digest}"))? == Back::Restored {
+                context.say(format_args!(
+                    "{digest} lay in the trash of run {}, and something that lives needs it: it was put back",
+                    kept.name
+                ));
+                healed = true;
+            }
+        }
+    }
+    Ok(healed)
 }
 
 /// Writes what would go.

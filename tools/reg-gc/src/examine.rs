@@ -47,6 +47,8 @@ pub(crate) struct Findings {
     pub(crate) is_empty: bool,
     /// Layers that something living needs, that are there, and to which the repository has no link.
     pub(crate) lacks: Vec<Digest>,
+    /// What something living needs, and is not there.
+    pub(crate) absent: Vec<Digest>,
     /// Tags that name what is not there.
     pub(crate) broken_tags: u64,
     /// How many tags and manifests there are.
@@ -244,6 +246,15 @@ impl Examination<'_> {
         }
         let is_left = self.findings.manifest_count > 0 || layers_left > 0 || uploads_left > 0 || self.findings.tags.len() < tags.len();
         self.findings.is_empty = !is_left && self.findings.problems.is_empty() && self.is_old();
+        self.findings.absent = self.living.absent().cloned().collect();
+        // Of a large tree a hundred thousand links are held until the last repository was looked at.
+        for gone in [&mut self.findings.revisions, &mut self.findings.layers]
+            .into_iter()
+            .chain(self.findings.tag_index.iter_mut().map(|(_, gone)| gone))
+        {
+            gone.shrink_to_fit();
+        }
+        self.findings.tag_index.shrink_to_fit();
         self.findings
     }
 

@@ -119,6 +119,11 @@ impl<'a, M: Manifests> Living<'a, M> {
         self.reached.iter().copied()
     }
 
+    /// What is needed and is not there.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = &Digest> {
+        self.absent.iter()
+    }
+
     /// The manifests that were gone through.
     pub(crate) fn visited(&self) -> &[Digest] {
         &self.order

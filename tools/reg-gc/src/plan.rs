@@ -89,6 +89,8 @@ impl Plan {
             marks: Marks::new(0),
             blobs: Blobs::default(),
         };
+        // Exactly as much as there is: of a large tree it is a hundred thousand.
+        plan.loose.reserve_exact(judged.iter().map(|judged| judged.loose.len()).sum());
         for mut judged in judged {
             plan.loose.append(&mut judged.loose);
             plan.later.append(&mut judged.later);
@@ -157,6 +159,7 @@ fn judge(scene: Scene<'_>, (first, count): (usize, usize)) -> Judged {
             judged.loose.push((place, size));
         }
     }
+    judged.loose.shrink_to_fit();
     judged
 }
 

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use common::cli::Context;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::arguments::Args;
 use crate::hooks::{self, Hook};
@@ -58,16 +61,21 @@ pub(crate) fn restart(args: &Args, source: &Source, context: &Context, interrupt
 
 /// Ends a process, and waits until it is gone.
 fn end(pid: u32) -> anyhow::Result<()> {
-    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).with_context(|| format!("{pid} is no process"))?;
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).with_context(|| format!("{pid} is no process"))?;
     // Its number may be given to another one when it is gone; a descriptor stays with the one that was meant.
-    rustix::process::kill_process(raw, rustix::process::Signal::TERM).with_context(|| format!("sending SIGTERM to process {pid}"))?;
+    let process = rustix::process::pidfd_open(raw, PidfdFlags::empty()).with_context(|| format!("looking at process {pid}"))?;
+    rustix::process::pidfd_send_signal(&process, Signal::TERM).with_context(|| format!("sending SIGTERM to process {pid}"))?;
     let deadline = Instant::now() + PATIENCE;
-    while rustix::process::test_kill_process(raw).is_ok() {
-        if Instant::now() > deadline {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             anyhow::bail!("process {pid} does not end {} s after SIGTERM", PATIENCE.as_secs());
         }
-        // A child of ours that nobody waits for would be there for ever; the registry is none.
-        std::thread::sleep(Duration::from_millis(20));
+        let left = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        match rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&left)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(std::io::Error::from(error)).with_context(|| format!("waiting for the end of process {pid}")),
+        }
     }
-    Ok(())
 }
