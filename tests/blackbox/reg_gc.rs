@@ -2,6 +2,7 @@
 
 mod agree;
 mod edges;
+mod hostile;
 mod in_use;
 mod served;
 

@@ -80,7 +80,7 @@ impl References {
             children: Vec::with_capacity(entries),
             config: raw.config.as_ref().map(|config| config.digest.clone()),
             subject: raw.subject.map(|subject| subject.digest),
-            is_known: is_known && names_things,
+            is_known: is_known && names_things && !has_odd_key(text.as_bytes()),
         };
         for entry in raw.manifests.into_iter().flatten() {
             if may_be_manifest(entry.media_type.as_deref()) {
@@ -94,6 +94,32 @@ impl References {
         references.blobs.extend(raw.fs_layers.into_iter().flatten().map(|layer| layer.blob_sum));
         Ok(references)
     }
+}
+
+/// Whether a key is almost one of those that name something. Go's decoder, and so Distribution and most clients, takes keys in any case, by
+/// Unicode's rules; here they are compared as they are, because nobody who writes manifests does otherwise, and what is odd is not known.
+fn has_odd_key(bytes: &[u8]) -> bool {
+    const KEYS: [&[u8]; 9] = [b"mediaType", b"config", b"layers", b"manifests", b"fsLayers", b"blobs", b"subject", b"digest", b"blobSum"];
+    let mut quotes = memchr::memchr_iter(b'"', bytes);
+    let mut begin = quotes.next();
+    while let (Some(first), Some(last)) = (begin, quotes.next()) {
+        let text = bytes.get(first + 1..last).unwrap_or_default();
+        let mut after = bytes.get(last + 1..).unwrap_or_default().iter().skip_while(|byte| byte.is_ascii_whitespace());
+        if after.next() == Some(&b':') {
+            let is_plain = text.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
+            // An escape, or one of the two letters beyond ASCII that fold to one within.
+            let folds = !is_plain
+                && (text.contains(&b'\\')
+                    || text.windows(2).any(|two| two == "\u{17f}".as_bytes())
+                    || text.windows(3).any(|three| three == "\u{212a}".as_bytes()));
+            if folds || KEYS.iter().any(|key| text.len() == key.len() && text != *key && text.eq_ignore_ascii_case(key)) {
+                return true;
+            }
+        }
+        // An escaped quote ends nothing; where one may stand the text is gone through from the next.
+        begin = if text.ends_with(b"\\") { Some(last) } else { quotes.next() };
+    }
+    false
 }
 
 #[cfg(test)]

@@ -58,8 +58,10 @@ impl Blobs {
     pub fn read(root: &Folder) -> Self {
         let mut blobs = Self::default();
         let (algorithms, problems) = entries(root, layout::BLOBS);
-        if problems.iter().any(|problem| problem.path == layout::BLOBS) {
-            blobs.unread_algorithms.push(String::new());
+        for problem in problems.iter().filter(|problem| problem.hides) {
+            // Of the whole folder, or of what should be the folder of an algorithm.
+            let name = problem.path.strip_prefix(layout::BLOBS).unwrap_or_default().trim_start_matches('/');
+            blobs.unread_algorithms.push(name.to_owned());
         }
         blobs.problems.extend(problems);
         for algorithm in algorithms {
@@ -82,9 +84,9 @@ impl Blobs {
             }
         };
         let mut problems = Vec::new();
-        let listed = folder.list(|name, _| {
+        let listed = folder.list(|name, kind| {
             if name.len() != 2 || name.iter().any(u8::is_ascii_uppercase) || const_hex::decode_to_array::<_, 1>(name).is_err() {
-                problems.push(stray(&path, name));
+                problems.push(stray(&path, name, kind));
             }
         });
         if let Err(error) = listed {
@@ -116,7 +118,7 @@ impl Blobs {
             for name in names {
                 match layout::digest(algorithm, name.as_bytes()).filter(|_| name.starts_with(&front)) {
                     Some(digest) => self.others.push(digest),
-                    None => self.problems.push(stray(&format!("{path}/{front}"), name.as_bytes())),
+                    None => self.problems.push(stray(&format!("{path}/{front}"), name.as_bytes(), Kind::Folder)),
                 }
             }
         }
@@ -229,12 +231,20 @@ fn list(folder: &Folder, path: &str, front: u8) -> Listed {
         None => Ok(()),
         Some(folder) => folder.list(|name, kind| match layout::sha256(name).filter(|digest| digest[0] == front && kind == Kind::Folder) {
             Some(digest) => listed.digests.push(digest),
-            None => listed.problems.push(stray(&path, name)),
+            None => {
+                // A blob may lie behind a link; it is not looked for, and is not missing.
+                listed.unread |= kind == Kind::Other;
+                listed.problems.push(stray(&path, name, kind));
+            }
         }),
     });
     if let Err(error) = result {
         listed.problems.push(Problem::of_error(path, &error));
         listed.unread = true;
+    }
+    if listed.unread {
+        // What is only half known has no places, so that nobody judges it.
+        listed.digests = Vec::new();
     }
     listed
 }
@@ -246,7 +256,7 @@ fn entries(root: &Folder, path: &str) -> (Vec<String>, Vec<Problem>) {
         None => Ok(()),
         Some(folder) => folder.list(|name, kind| match std::str::from_utf8(name) {
             Ok(name) if kind == Kind::Folder => names.push(name.to_owned()),
-            _ => problems.push(stray(path, name)),
+            _ => problems.push(stray(path, name, kind)),
         }),
     });
     if let Err(error) = result {
@@ -256,9 +266,13 @@ fn entries(root: &Folder, path: &str) -> (Vec<String>, Vec<Problem>) {
     (names, problems)
 }
 
-/// What lies among the blobs and is none.
-fn stray(path: &str, name: &[u8]) -> Problem {
-    Problem::new(format!("{path}/{}", String::from_utf8_lossy(name)), "is no blob; it is left alone")
+/// What lies among the blobs and is none. Behind a link may be any.
+fn stray(path: &str, name: &[u8], kind: Kind) -> Problem {
+    let path = format!("{path}/{}", String::from_utf8_lossy(name));
+    match kind {
+        Kind::Other => Problem::new(path, "is a symbolic link or a device, and is not followed").hiding(),
+        Kind::Folder | Kind::File => Problem::new(path, "is no blob; it is left alone"),
+    }
 }
 
 #[cfg(test)]
@@ -318,6 +332,17 @@ mod tests {
         assert_eq!(blobs.find(&format!("sha256:01{}", "0".repeat(62)).parse().unwrap()), Found::Unknown);
         assert_eq!(blobs.find(&format!("sha256:02{}", "0".repeat(62)).parse().unwrap()), Found::Absent);
         assert!(!blobs.is_complete());
+        // A blob that is a link, and all blobs that lie elsewhere.
+        std::os::unix::fs::symlink("/", at(&format!("sha256/02/02{}", "0".repeat(62)))).unwrap_err();
+        fs::create_dir_all(at("sha256/03")).unwrap();
+        std::os::unix::fs::symlink("/", at(&format!("sha256/03/03{}", "0".repeat(62)))).unwrap();
+        let blobs = Blobs::read(&Folder::open(temporary.path()).unwrap());
+        assert_eq!(blobs.find(&format!("sha256:03{}", "1".repeat(62)).parse().unwrap()), Found::Unknown);
+        let moved = tempfile::tempdir().unwrap();
+        fs::create_dir_all(moved.path().join(layout::BLOBS)).unwrap();
+        std::os::unix::fs::symlink(at("sha256"), moved.path().join(layout::BLOBS).join("sha256")).unwrap();
+        let blobs = Blobs::read(&Folder::open(moved.path()).unwrap());
+        assert_eq!((blobs.find(&digest), blobs.problems.iter().all(|problem| problem.hides)), (Found::Unknown, true));
         let empty = tempfile::tempdir().unwrap();
         let blobs = Blobs::read(&Folder::open(empty.path()).unwrap());
         assert!(blobs.is_empty() && blobs.is_complete() && blobs.problems.is_empty());

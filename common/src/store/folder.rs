@@ -73,6 +73,15 @@ impl Folder {
         found(open_beneath(self.fd.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)).map(|fd| fd.map(|fd| Self { fd }))
     }
 
+    /// Opens a folder in this one by its name, which need not be text; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::folder`].
+    pub fn entry(&self, name: &[u8]) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        found(rustix::fs::openat(&self.fd, name, flags, Mode::empty())).map(|fd| fd.map(|fd| Self { fd }))
+    }
+
     /// Tells the name and kind of each entry.
     ///
     /// # Errors
@@ -189,6 +198,9 @@ fn open_beneath(folder: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io
         // A folder was asked for, and the last component is a link.
         Err(Errno::NOTDIR) if is_link(folder, path) => return Err(Errno::LOOP),
         other => return other,
+    }
+    if path.split('/').any(|step| step == "..") {
+        return Err(Errno::XDEV);
     }
     let mut steps = path.split('/').filter(|step| !step.is_empty() && *step != ".").peekable();
     let mut at: Option<OwnedFd> = None;

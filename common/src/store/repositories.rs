@@ -35,7 +35,8 @@ pub fn find(root: &Folder) -> Repositories {
             let within = |folder: String| if name.is_empty() { folder } else { format!("{name}/{folder}") };
             next.extend(listed.folders.into_iter().map(within));
             found.problems.extend(listed.problems);
-            if listed.is_repository {
+            // What lies beside the repositories themselves is in none.
+            if listed.is_repository && !name.is_empty() {
                 found.names.push(name);
             } else if listed.is_empty && !name.is_empty() {
                 found.empty.push(name);

@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// With --untagged: accept a storage that has manifests and not one tag
     #[arg(long, requires = "untagged", help_heading = "What may go")]
     pub(crate) allow_no_tags: bool,
+    /// Accept a storage with blobs and no repository, or with manifests and no blob, which looks like a volume that is not mounted
+    #[arg(long, help_heading = "What may go")]
+    pub(crate) allow_missing: bool,
     /// Open every folder for stray temporary files, even where that takes long; below 20,000 blobs it is always done
     #[arg(long, help_heading = "What may go")]
     pub(crate) deep: bool,

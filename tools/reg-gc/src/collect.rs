@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use common::cli::{Context, Output, Refused, Status};
+use common::cli::{self, Context, Output, Refused, Status};
 use common::inventory::{Distrust, Inventory};
 use common::record::{Header, ReclaimResult, ReclaimTotals, Scope, Sum, Trailer};
 use common::store::folder::Folder;
@@ -26,7 +26,7 @@ use crate::summary::{self, Done};
 use crate::sweep::{Stage, Sweep};
 use crate::tail;
 use crate::totals::Totals;
-use crate::trash::{self, Run};
+use crate::trash::{self, Purged, Run};
 use crate::undo;
 
 /// How long a registry that writes gets to finish what it began before links went.
@@ -89,14 +89,22 @@ impl Collection<'_> {
         let writing = if registry::is_quiet(&standing) { Writing::No } else { Writing::Maybe };
         let rules = self.rules(SystemTime::now(), writing);
         let memory = Memory::of(self.args, self.source)?;
-        let candidates = if self.args.online { Candidates::read(self.root)? } else { Candidates::default() };
+        let candidates = if self.args.online {
+            Candidates::read(self.root).unwrap_or_else(|error| {
+                self.context
+                    .say(format_args!("what the last run found cannot be read, so that nothing looks due: .reg-gc/candidates: {error}"));
+                Candidates::default()
+            })
+        } else {
+            Candidates::default()
+        };
         let (plan, due) = self.plan(&rules, &candidates, &memory)?;
         let mut output = self.context.output();
         output.write(&Header { dry_run: true, ..self.header() })?;
         let mut totals = Totals::default();
         let owners = Owners::of(&plan);
         show(&plan, &owners, &mut output, &mut totals)?;
-        let done = Done { run: None, purged: (0, 0), removed: 0, due, waits: self.waits(&plan), undo_until: None };
+        let done = Done { run: None, acted: false, purged: Purged::default(), removed: 0, due, waits: self.waits(&plan), undo_until: None };
         let status = self.end(&plan, &totals, &done, &mut output)?;
         self.context.summarize(summary::text(self.context, self.args, &plan, &totals, &done, &memory));
         Ok(status.and(self.fuse(&plan).map_or(Status::Done, |sentence| {
@@ -126,7 +134,7 @@ impl Collection<'_> {
         let rules = self.rules(began, writing);
         let memory = Memory::of(args, self.source)?;
         memory.connect()?;
-        memory.catch_up(self.root)?;
+        memory.catch_up(self.root, context)?;
         let candidates =
             if args.online { Candidates::read(self.root).context("reading what the last run found")? } else { Candidates::default() };
         let (mut plan, mut due) = self.plan(&rules, &candidates, &memory)?;
@@ -144,6 +152,7 @@ impl Collection<'_> {
         self.may_act()?;
         let purge_before = self.now - args.keep_trash.delta();
         let purged = trash::purge(self.root, purge_before).context("removing what has been in the trash for long")?;
+        purged.failed.iter().for_each(|sentence| context.say(sentence));
         let mut output = context.output();
         output.write(&self.header())?;
         let run = Run::begin(self.root, self.now)?;
@@ -158,9 +167,11 @@ impl Collection<'_> {
         let ended = Utc::now();
         // Whatever stopped the sweep, what is gone must not be remembered, and what a push relied on must come back.
         let took = sweep.has_taken();
+        let is_remembered = sweep.has_taken_what_is_remembered();
+        let mut unseen = Vec::new();
         let after = (|| {
             memory.forget(&plan, &run)?;
-            let wants_restart = swept.is_ok() && (took || due.wait_for_restart > 0);
+            let wants_restart = swept.is_ok() && (is_remembered || due.wait_for_restart > 0);
             let restarted = if wants_restart { memory.restart(args, self.source, context, interrupted)? } else { None };
             if took && writing == Writing::Maybe {
                 progress.tell("waiting for pushes that were under way");
@@ -168,23 +179,24 @@ impl Collection<'_> {
             }
             if took {
                 memory.forget(&plan, &run)?;
-                tail::put_back(&sweep, began).context("putting back what was pushed meanwhile")?;
+                unseen = tail::put_back(&sweep, began);
             }
             anyhow::Ok(restarted)
         })();
-        if took && memory.needs_restart() && !matches!(after, Ok(Some(_))) {
+        unseen.iter().for_each(|problem| context.say(problem));
+        if is_remembered && memory.needs_restart() && !matches!(after, Ok(Some(_))) {
             context.say(summary::restart(args));
         }
         swept?;
         let restarted = after?;
         memory.told(&run)?;
         if args.online {
-            tail::make_lacking(&sweep).context("making links that are needed")?;
+            tail::put_back_lacking(&sweep).context("putting back links that are needed")?;
             candidates.write(self.root, &plan.blobs, &plan.marks, &plan.later, ended.into(), restarted)?;
         }
         let undo_until = (took && !args.no_trash).then(|| self.now + args.keep_trash.delta());
         let waits = self.waits(&plan);
-        let mut done = Done { run: Some(run.name.clone()), purged, removed: 0, due, waits, undo_until };
+        let mut done = Done { run: Some(run.name.clone()).filter(|_| took), acted: true, purged, removed: 0, due, waits, undo_until };
         let totals = sweep.finish(|totals| {
             Trailer::new(
                 plan.problems.is_empty(),
@@ -196,7 +208,7 @@ impl Collection<'_> {
         if args.no_trash || !took {
             done.removed = trash::remove(self.root, &run.name).context("removing what was taken away")?;
         }
-        let status = self.end(&plan, &totals, &done, &mut output)?;
+        let status = self.end(&plan, &totals, &done, &mut output)?.and(if unseen.is_empty() { Status::Done } else { Status::Partial });
         context.summarize(summary::text(context, args, &plan, &totals, &done, &memory));
         if due.wait_for_restart > 0 && restarted.is_none() {
             context.say(summary::waits_for_restart(due));
@@ -269,6 +281,17 @@ impl Collection<'_> {
         }
         let tags: u64 = plan.repositories.iter().map(|(_, findings)| findings.tag_count).sum();
         let manifests: u64 = plan.repositories.iter().map(|(_, findings)| findings.manifest_count + findings.revisions.len() as u64).sum();
+        let lost = match (plan.blobs.is_empty(), plan.repositories.is_empty()) {
+            (false, true) => Some("blobs and not one repository"),
+            (true, false) if tags + manifests > 0 => Some("tags or manifests and not one blob"),
+            _ => None,
+        };
+        if let Some(what) = lost.filter(|_| !args.allow_missing) {
+            let sentence = format!(
+                "the storage has {what}: one half of it looks so where its volume is not mounted, and all of the other would go; if that is right, say --allow-missing"
+            );
+            return Err(Refused(sentence).into());
+        }
         if args.untagged && !args.allow_no_tags && tags == 0 && manifests > 0 {
             let sentence = "the storage has manifests and not one tag: a registry that keeps its tags elsewhere (Harbor, GitLab with its database) looks like this, and all of it would go; if there really are no tags, say --allow-no-tags";
             return Err(Refused(sentence.to_owned()).into());
@@ -276,14 +299,19 @@ impl Collection<'_> {
         Ok(())
     }
 
+    /// Why more would go than the user allows: of the blobs, with those that lose their links now, or of the manifests.
     fn fuse(&self, plan: &Plan) -> Option<String> {
         let limit = self.args.max_delete?;
-        let (goes, all) = (plan.loose.len() as u64, plan.blobs.len() as u64);
-        (!limit.allows(goes, all)).then(|| {
-            format!(
-                "{goes} of {all} blobs would go, more than --max-delete {limit} allows: look at them, and raise the limit if that is right"
-            )
-        })
+        let losing = plan.later.iter().filter(|(place, _)| plan.marks.is_linked(*place)).count();
+        let revisions: usize = plan.repositories.iter().map(|(_, findings)| findings.revisions.len()).sum();
+        let left: u64 = plan.repositories.iter().map(|(_, findings)| findings.manifest_count).sum();
+        let blobs = ((plan.loose.len() + losing) as u64, plan.blobs.len() as u64, "blob");
+        let manifests = (revisions as u64, left + revisions as u64, "manifest");
+        let (goes, all, noun) = [blobs, manifests].into_iter().find(|(goes, all, _)| !limit.allows(*goes, *all))?;
+        Some(format!(
+            "{goes} of {} would go, more than --max-delete {limit} allows: look at them, and raise the limit if that is right",
+            cli::count(all, noun)
+        ))
     }
 
     /// What a later run may take, and from when on.
@@ -307,7 +335,7 @@ impl Collection<'_> {
         ReclaimTotals {
             run: done.run.clone(),
             kept_blobs: plan.kept,
-            freed: done.purged.0 + done.removed,
+            freed: done.purged.bytes + done.removed,
             trashed: if done.undo_until.is_some() { totals.bytes() } else { 0 },
             undo_until: done.undo_until,
             next: done.waits.map(|(sum, _)| sum).unwrap_or_default(),

@@ -63,20 +63,22 @@ impl Candidates {
             Err(rustix::io::Errno::NOENT) => return Ok(Self::default()),
             Err(error) => return Err(error.into()),
         };
-        let mut lines = BufReader::new(file).lines();
-        let head = lines.next().transpose()?.and_then(|line| serde_json::from_str::<Head>(&line).ok());
+        let now = Utc::now();
+        // A line that cannot be read ends it.
+        let mut lines = BufReader::new(file).lines().map_while(Result::ok);
+        let head = lines.next().and_then(|line| serde_json::from_str::<Head>(&line).ok());
         let Some(head) = head.filter(|head| head.version == VERSION) else { return Ok(Self::default()) };
         let mut since = HashMap::new();
         for line in lines {
-            let line = line?;
             let Some((time, digest)) = line.split_once(' ') else { break };
-            let (Ok(time), Ok(digest)) = (time.parse(), digest.parse()) else { break };
-            since.insert(digest, time);
+            let (Ok(time), Ok(digest)) = (time.parse::<u64>(), digest.parse()) else { break };
+            // A clock that was ahead once must not make a blob wait for ever.
+            since.insert(digest, time.min(milliseconds_up(now.into())));
         }
         if since.len() < head.blobs {
             since.clear();
         }
-        Ok(Self { since, restarted: head.restarted })
+        Ok(Self { since, restarted: head.restarted.filter(|restarted| *restarted <= now) })
     }
 
     /// Marks the blobs that may go: found unneeded before `before`, and, where it matters, before the registry was started.

@@ -143,6 +143,9 @@ impl<'a, M: Manifests> Living<'a, M> {
     fn go_on(&mut self, mut is_root: bool) {
         while let Some(digest) = self.stack.pop() {
             let Some(place) = self.reach(&digest) else {
+                if self.blobs.find(&digest) == Found::Unknown {
+                    self.unreadable.push((digest, "may be there, where nobody can look, and lead to anything".to_owned()));
+                }
                 is_root = false;
                 continue;
             };

@@ -28,10 +28,15 @@ mod trash; // what runs took away
 mod undo; // takes it back
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use common::cli::{self, Tool};
+use signal_hook::consts::signal::SIGXFSZ;
 
 fn main() -> ExitCode {
+    // A file that may not grow any more is an error that is written down and told, and not a death in the middle. Where that
+    // cannot be arranged, it is one.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     cli::main(Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), destructive: true }, |args, context| {
         every::run(&args, context)
     })

@@ -141,7 +141,7 @@ impl Memory {
     }
 
     /// Tells Redis what an earlier run took that was ended before it could do so: its journal holds all that it may have taken.
-    pub(crate) fn catch_up(&self, root: &Folder) -> anyhow::Result<()> {
+    pub(crate) fn catch_up(&self, root: &Folder, context: &Context) -> anyhow::Result<()> {
         let redis = self.redis.borrow();
         let Some(redis) = redis.as_ref() else { return Ok(()) };
         for kept in trash::kept(root)? {
@@ -150,7 +150,17 @@ impl Memory {
                 continue;
             }
             let mut chunk = Chunk { redis, items: Vec::new() };
-            for record in read_journal(&run).with_context(|| format!("reading the journal of run {}", run.name))? {
+            let journal = match read_journal(&run) {
+                Ok(journal) => journal,
+                Err(error) => {
+                    context.say(format_args!(
+                        "the journal of run {} cannot be read, so that Redis may still have what it took: {error}; flush the cache of the registry",
+                        run.name
+                    ));
+                    Vec::new()
+                }
+            };
+            for record in journal {
                 if record.what != Reclaimed::TagIndex {
                     chunk.add(record.what, record.repository.as_deref(), record.digest.map(|digest| digest.to_string()))?;
                 }
@@ -211,8 +221,8 @@ pub(crate) fn read_journal(run: &Run) -> io::Result<Vec<Reclaim>> {
         Err(error) => return Err(error.into()),
     };
     let mut records = Vec::new();
-    for line in BufReader::new(file).lines() {
-        records.extend(serde_json::from_str::<Reclaim>(&line?).ok());
+    for line in BufReader::new(file).split(b'\n') {
+        records.extend(serde_json::from_slice::<Reclaim>(&line?).ok());
     }
     Ok(records)
 }

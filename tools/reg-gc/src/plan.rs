@@ -78,7 +78,7 @@ impl Plan {
         let judged = side_by_side::map(&runs, || (), |(), run| if holds_blobs { Judged::default() } else { judge(scene, *run) });
         let mut plan = Self {
             repositories: found.names.into_iter().zip(findings).collect(),
-            empty: found.empty,
+            empty: found.empty.into_iter().filter(|name| is_old(root, name, rules.grace)).collect(),
             loose: Vec::new(),
             later: Vec::new(),
             temporary: Vec::new(),
@@ -102,6 +102,11 @@ impl Plan {
         (plan.marks, plan.blobs) = (marks, blobs);
         plan
     }
+}
+
+/// Whether nothing was done in an empty folder for long: a push begins by making folders.
+fn is_old(root: &Folder, name: &str, grace: SystemTime) -> bool {
+    root.status(&layout::repository(name)).is_ok_and(|status| status.is_some_and(|status| status.modified <= grace))
 }
 
 /// What was found among the blobs of one folder.

@@ -11,6 +11,7 @@ use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::probe::Standing;
 use crate::totals::Totals;
+use crate::trash::Purged;
 
 /// How many problems are told one by one.
 const SENTENCES: usize = 10;
@@ -18,9 +19,12 @@ const SENTENCES: usize = 10;
 /// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Done {
+    /// The run, if it took anything.
     pub(crate) run: Option<String>,
-    /// Bytes and runs that were removed from the trash for their age.
-    pub(crate) purged: (u64, u64),
+    /// Whether it was more than a show.
+    pub(crate) acted: bool,
+    /// What was removed from the trash for its age.
+    pub(crate) purged: Purged,
     /// Bytes that this run took and removed at once.
     pub(crate) removed: u64,
     pub(crate) due: Due,
@@ -34,7 +38,7 @@ pub(crate) fn text(context: &Context, args: &Args, plan: &Plan, totals: &Totals,
     let name = context.name();
     let mut text = String::new();
     let mut line = |words: String| text.push_str(&format!("{name}: {words}\n"));
-    let acted = done.run.is_some();
+    let acted = done.acted;
     line(format!(
         "{} {}: {}; {} stay",
         if acted { "taken away" } else { "would go" },
@@ -52,8 +56,13 @@ pub(crate) fn text(context: &Context, args: &Args, plan: &Plan, totals: &Totals,
     if broken > 0 {
         line(format!("{} to a manifest that is not there; reg-check says which, reg-fix mends what can be mended", lead(broken)));
     }
-    if done.purged.1 > 0 {
-        line(format!("freed: {}, {} of the trash older than {}", bytes(done.purged.0), count(done.purged.1, "run"), args.keep_trash));
+    if done.purged.runs > 0 {
+        line(format!(
+            "freed: {}, {} of the trash older than {}",
+            bytes(done.purged.bytes),
+            count(done.purged.runs, "run"),
+            args.keep_trash
+        ));
     }
     if acted && done.undo_until.is_none() && totals.count() > 0 {
         line(format!("freed: {}, for good", bytes(done.removed)));

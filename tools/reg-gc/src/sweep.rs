@@ -214,6 +214,11 @@ impl<'a> Sweep<'a> {
         self.lines().totals.count() > 0
     }
 
+    /// Whether anything went that a registry may remember.
+    pub(crate) fn has_taken_what_is_remembered(&self) -> bool {
+        self.lines().totals.is_remembered()
+    }
+
     /// Writes a record of something done.
     pub(crate) fn record(&self, record: &Reclaim, owner: Option<&str>) {
         self.progress.advance();

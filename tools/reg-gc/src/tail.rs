@@ -12,7 +12,7 @@ use common::record::{Reclaim, ReclaimResult, Reclaimed};
 use common::store::blobs::Found;
 use common::store::folder::Folder;
 use common::store::repository::Repository;
-use common::store::{layout, repositories, side_by_side};
+use common::store::{Problem, layout, repositories, side_by_side};
 
 use crate::examine::read_manifest;
 use crate::item::{self, Step};
@@ -20,28 +20,32 @@ use crate::living::Read;
 use crate::plan::Plan;
 use crate::restore::{self, Back};
 use crate::sweep::Sweep;
+use crate::trash::{self, Run};
 
-/// Puts back what was written since `began`, and what that needs.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn put_back(sweep: &Sweep<'_>, began: SystemTime) -> io::Result<()> {
+/// Puts back what was written since `began`, and what that needs. Gives back what could not be looked at.
+pub(crate) fn put_back(sweep: &Sweep<'_>, began: SystemTime) -> Vec<Problem> {
     let tail = Tail { sweep, plan: sweep.plan, root: sweep.root, trash: sweep.run.folder(), began };
+    let mut problems = Vec::new();
     for step in [Step::Layers, Step::Manifests] {
-        all(side_by_side::map(
+        problems.extend(side_by_side::map(
             &tail.plan.repositories,
             || (),
             |(), (name, findings)| {
-                item::of_repository(step, name, findings, &tail.plan.blobs).iter().try_for_each(|batch| tail.written_in_trash(batch))
+                let batches = item::of_repository(step, name, findings, &tail.plan.blobs);
+                problem(name, batches.iter().try_for_each(|batch| tail.written_in_trash(batch)))
             },
-        ))?;
+        ));
     }
     let names = repositories::find(tail.root).names;
-    all(side_by_side::map(&names, Vec::new, |buffer, name| tail.repository(name, buffer)))
+    problems.extend(side_by_side::map(&names, Vec::new, |buffer, name| problem(name, tail.repository(name, buffer))));
+    problems.into_iter().flatten().collect()
 }
 
-fn all(results: Vec<io::Result<()>>) -> io::Result<()> {
-    results.into_iter().collect()
+/// What the system says of a repository.
+fn problem(name: &str, result: io::Result<()>) -> Option<Problem> {
+    let what =
+        |error: io::Error| format!("what was pushed there meanwhile could not be looked at, and may lack what was taken away: {error}");
+    result.err().map(|error| Problem::new(layout::repository(name), what(error)))
 }
 
 struct Tail<'a, 'b> {
@@ -125,23 +129,10 @@ impl Tail<'_, '_> {
         self.back(&record, Some(place)).map(drop)
     }
 
-    /// Brings the link to a layer back, or makes it anew: a push that a cache told of it needs it. Only where the layer is there: some layers
-    /// are never in a registry.
+    /// Brings the link to a layer back that a push relied on. Only what this repository had: a link gives access, and a manifest may
+    /// name what it was never given.
     fn layer_link(&self, name: &str, repository: &Repository, layer: &Digest) -> io::Result<()> {
-        let there = |path: String| self.root.status(&path).map(|status| status.is_some());
-        if !there(format!("{}/{}", layout::blob(layer), layout::DATA))?
-            || repository.folder().status(&link(layout::LAYERS, layer))?.is_some()
-        {
-            return Ok(());
-        }
-        if self.link_back(name, layout::LAYERS, Reclaimed::LayerLink, repository, layer)? {
-            return Ok(());
-        }
-        restore::make_layer_link(self.root, name, layer)?;
-        let path = format!("{}/{}/{}", layout::repository(name), layout::LAYERS, layout::of_digest(layer));
-        let record = record(Reclaimed::LayerLink, path, Some(name), layer, layout::link_size(layer), "a push relied on it");
-        self.sweep.record(&record, None);
-        Ok(())
+        self.link_back(name, layout::LAYERS, Reclaimed::LayerLink, repository, layer).map(drop)
     }
 
     /// Whether a link that was missing is back.
@@ -175,19 +166,26 @@ fn record(what: Reclaimed, path: String, repository: Option<&str>, digest: &Dige
     }
 }
 
-/// Makes the links that something living lacks, though the layer is there.
+/// Brings links back that something living lacks, though the layer is there, out of whatever run took them from this very repository: a registry
+/// that has in memory what is gone took a push that relied on it.
 ///
 /// # Errors
 /// What the system says.
-pub(crate) fn make_lacking(sweep: &Sweep<'_>) -> io::Result<()> {
-    for (name, findings) in &sweep.plan.repositories {
-        for layer in &findings.lacks {
-            restore::make_layer_link(sweep.root, name, layer)?;
-            let path = format!("{}/{}/{}", layout::repository(name), layout::LAYERS, layout::of_digest(layer));
-            sweep.record(
-                &record(Reclaimed::LayerLink, path, Some(name), layer, layout::link_size(layer), "something that lives needs it"),
-                None,
-            );
+pub(crate) fn put_back_lacking(sweep: &Sweep<'_>) -> io::Result<()> {
+    if sweep.plan.repositories.iter().all(|(_, findings)| findings.lacks.is_empty()) {
+        return Ok(());
+    }
+    for kept in trash::kept(sweep.root)? {
+        let Some(run) = Run::open(sweep.root, &kept.name)? else { continue };
+        for (name, findings) in &sweep.plan.repositories {
+            for layer in &findings.lacks {
+                let path = format!("{}/{}/{}", layout::repository(name), layout::LAYERS, layout::of_digest(layer));
+                if restore::put_back(run.folder(), sweep.root, &path, &mut |_, _| Ok(()))? == Back::Restored {
+                    let record =
+                        record(Reclaimed::LayerLink, path, Some(name), layer, layout::link_size(layer), "something that lives needs it");
+                    sweep.record(&record, None);
+                }
+            }
         }
     }
     Ok(())

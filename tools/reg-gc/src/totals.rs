@@ -52,6 +52,12 @@ impl Totals {
         self.kinds.values().map(|sum| sum.count).sum()
     }
 
+    /// Whether anything went that a registry may remember.
+    pub(crate) fn is_remembered(&self) -> bool {
+        let kinds = [Reclaimed::Blob, Reclaimed::Revision, Reclaimed::LayerLink];
+        kinds.iter().any(|kind| self.kinds.get(kind).is_some_and(|sum| sum.bytes > 0))
+    }
+
     /// The beginning of a trailer's totals.
     pub(crate) fn of_trailer(&self) -> ReclaimTotals {
         ReclaimTotals { kinds: self.kinds.clone(), repositories: self.repositories.clone(), ..ReclaimTotals::default() }

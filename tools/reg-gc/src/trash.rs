@@ -145,6 +145,8 @@ pub(crate) fn mirror(from: &Folder, to: &Folder, path: &str) -> io::Result<Folde
             let (user, group) = (rustix::fs::Uid::from_raw(original.user), rustix::fs::Gid::from_raw(original.group));
             // Only root may give things away; who is not root made it as its own, which is the registry's then.
             let _ = rustix::fs::chownat(to.fd(), made.as_str(), Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW);
+            // Our umask took bits away, and a change of the owner takes others.
+            rustix::fs::chmodat(to.fd(), made.as_str(), Mode::from_raw_mode(original.mode), AtFlags::empty())?;
         }
     }
     to.folder(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -212,49 +214,61 @@ pub(crate) fn remove(root: &Folder, name: &str) -> io::Result<u64> {
             Err(error) => return Err(error.into()),
         }
     }
-    remove_tree(&trash, &doomed)
+    remove_tree(&trash, doomed.as_bytes())
 }
 
-/// Removes what is older than `before`, and what an earlier purge left. Gives back the bytes of the files that went, and how many runs.
+/// What a purge did.
+#[derive(Debug, Default)]
+pub(crate) struct Purged {
+    /// The bytes of the files that went, and how many runs.
+    pub(crate) bytes: u64,
+    pub(crate) runs: u64,
+    /// What could not be removed, and why. The next purge tries it again.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Removes what is older than `before`, and what an earlier purge left.
 ///
 /// # Errors
-/// What the system says.
-pub(crate) fn purge(root: &Folder, before: DateTime<Utc>) -> io::Result<(u64, u64)> {
-    let Some(trash) = root.folder(TRASH)? else { return Ok((0, 0)) };
+/// A trash that cannot be listed.
+pub(crate) fn purge(root: &Folder, before: DateTime<Utc>) -> io::Result<Purged> {
+    let mut purged = Purged::default();
+    let Some(trash) = root.folder(TRASH)? else { return Ok(purged) };
     let mut names = Vec::new();
     trash.list(|name, _| {
         if let Ok(name) = std::str::from_utf8(name) {
             names.push(name.to_owned());
         }
     })?;
-    let (mut bytes, mut runs) = (0, 0);
     for name in names {
         if name.starts_with(DOOMED) || began(&name).is_some_and(|began| began < before) {
-            bytes += remove(root, &name)?;
-            runs += 1;
+            match remove(root, &name) {
+                Ok(bytes) => (purged.bytes, purged.runs) = (purged.bytes + bytes, purged.runs + 1),
+                Err(error) => purged.failed.push(format!("{TRASH}/{name} could not be removed: {error}")),
+            }
         }
     }
-    Ok((bytes, runs))
+    Ok(purged)
 }
 
-/// Removes a folder and all that is in it, never through a symbolic link. Gives back the bytes of the files that went.
-fn remove_tree(parent: &Folder, name: &str) -> io::Result<u64> {
-    let Some(folder) = parent.folder(name)? else { return Ok(0) };
+/// Removes a folder and all that is in it, never through a symbolic link. Gives back the bytes of the files that went, without those of
+/// the journal.
+fn remove_tree(parent: &Folder, name: &[u8]) -> io::Result<u64> {
+    let Some(folder) = parent.entry(name)? else { return Ok(0) };
     let mut entries = Vec::new();
     folder.list(|name, kind| entries.push((name.to_owned(), kind)))?;
     let mut bytes = 0;
     for (name, kind) in entries {
         if kind == Kind::Folder {
-            let name = String::from_utf8(name).map_err(io::Error::other)?;
             bytes += remove_tree(&folder, &name)?;
-        } else {
-            let name = name.as_slice();
-            if kind == Kind::File {
-                bytes += rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
-                    .map_or(0, |stat| if stat.st_nlink == 1 { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 });
-            }
-            gone(rustix::fs::unlinkat(folder.fd(), name, AtFlags::empty()))?;
+            continue;
         }
+        let name = name.as_slice();
+        if kind == Kind::File && name != JOURNAL.as_bytes() {
+            let status = rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW);
+            bytes += status.map_or(0, |stat| if stat.st_nlink == 1 { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 });
+        }
+        gone(rustix::fs::unlinkat(folder.fd(), name, AtFlags::empty()))?;
     }
     gone(rustix::fs::unlinkat(parent.fd(), name, AtFlags::REMOVEDIR))?;
     Ok(bytes)

@@ -17,6 +17,7 @@ use common::digest::Digest;
 use common::jsonl::{Problem, Reader};
 use common::manifest::References;
 use common::record::{Deletion, Header, Kind, Reclaim, ReclaimResult, ReclaimTotals, Reclaimed, Trailer};
+use common::reference::{InvalidName, Repository};
 use common::store::folder::{self, Folder};
 use common::store::layout;
 use serde::Serialize;
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &Args, context: &Context, root: &Folder, wanted: Option<
         restored: 0,
         bytes: 0,
         there: 0,
+        failed: 0,
         write: &mut |record| output.write(record),
     };
     for name in names {
@@ -65,8 +67,8 @@ pub(crate) fn run(args: &Args, context: &Context, root: &Folder, wanted: Option<
             Some(needed) => undo.needed(&run, needed).with_context(|| format!("taking back what is needed of run {name}"))?,
         }
     }
-    let (restored, size, there, totals) = (undo.restored, undo.bytes, undo.there, undo.totals);
-    output.write(&Trailer::new(true, restored + there, totals))?;
+    let (restored, size, there, failed, totals) = (undo.restored, undo.bytes, undo.there, undo.failed, undo.totals);
+    output.write(&Trailer::new(failed == 0, restored + there + failed, totals))?;
     output.flush()?;
     drop(lock);
     let name = context.name();
@@ -78,6 +80,9 @@ pub(crate) fn run(args: &Args, context: &Context, root: &Folder, wanted: Option<
             if there == 1 { "1 is".to_owned() } else { format!("{there} are") }
         ));
     }
+    if failed > 0 {
+        context.say(format_args!("{failed} could not be put back: each says why in its record"));
+    }
     if !args.yes {
         context.summarize(format_args!("{name}: nothing was done: --yes does it\n"));
     } else if restored > 0 {
@@ -85,7 +90,7 @@ pub(crate) fn run(args: &Args, context: &Context, root: &Folder, wanted: Option<
             "{name}: nothing but a tag or a manifest keeps it: put deleted manifests back with reg-delete --undo before the next run\n"
         ));
     }
-    Ok(Status::Done)
+    Ok(if failed == 0 { Status::Done } else { Status::Partial })
 }
 
 /// One run that can be taken back.
@@ -155,6 +160,8 @@ fn add(needed: &mut Needed, path: &Path) -> anyhow::Result<()> {
             continue;
         }
         let Deletion { repository, digest, data, .. } = line.parse()?;
+        let wrong = |error: InvalidName| line.error(Problem::Json(error.to_string()));
+        let repository = repository.parse::<Repository>().map_err(wrong)?.to_string();
         let Some(bytes) = data.and_then(|data| BASE64.decode(data).ok()) else { continue };
         if let Ok(references) = References::parse(&bytes) {
             needed.links.extend(references.blobs.iter().map(|blob| (repository.clone(), blob.clone())));
@@ -171,6 +178,7 @@ struct Undo<'a> {
     restored: u64,
     bytes: u64,
     there: u64,
+    failed: u64,
     write: &'a mut dyn FnMut(&Reclaim) -> io::Result<()>,
 }
 
@@ -204,7 +212,7 @@ impl Undo<'_> {
         let mut told = Vec::new();
         if self.yes {
             restore::put_back(run.folder(), self.root, path, &mut |path, back| {
-                told.push((path.to_owned(), back));
+                told.push((path.to_owned(), back.clone()));
                 Ok(())
             })?;
         } else {
@@ -212,21 +220,24 @@ impl Undo<'_> {
         }
         for (path, back) in told {
             let from = if self.yes && back == Back::Restored { self.root } else { run.folder() };
-            for (unit, size) in units(from, &path)? {
-                self.tell(&unit, size, back)?;
+            for (unit, size) in units(from, &path).unwrap_or_else(|_| vec![(path, 0)]) {
+                self.tell(&unit, size, &back)?;
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, path: &str, size: u64, back: Back) -> io::Result<()> {
-        let Some(record) = describe(path, size) else { return Ok(()) };
+    fn tell(&mut self, path: &str, size: u64, back: &Back) -> io::Result<()> {
+        let Some(record) = describe(path, size).or_else(|| matches!(back, Back::Failed(_)).then(|| unknown(path))) else { return Ok(()) };
         let (result, why) = match (back, self.yes) {
             (Back::Restored, true) => (ReclaimResult::Restored, None),
             (Back::Restored, false) => (ReclaimResult::Planned, None),
             (Back::There | Back::Absent, _) => (ReclaimResult::Kept, Some("something lies in its place".to_owned())),
+            (Back::Failed(why), _) => (ReclaimResult::Failed, Some(why.clone())),
         };
-        if back == Back::Restored {
+        if matches!(back, Back::Failed(_)) {
+            self.failed += 1;
+        } else if *back == Back::Restored {
             self.restored += 1;
             self.bytes += size;
             self.totals.kinds.entry(record.what).or_default().add(size);
@@ -250,7 +261,7 @@ impl Undo<'_> {
 /// What `put_back` would move as a whole, and what lies in its place already.
 fn would(from: &Folder, to: &Folder, path: &str, told: &mut Vec<(String, Back)>) -> io::Result<()> {
     let Some(status) = from.status(path)? else { return Ok(()) };
-    match to.status(path)? {
+    match to.status(path).unwrap_or(None) {
         None => told.push((path.to_owned(), Back::Restored)),
         Some(_) if status.kind != folder::Kind::Folder => told.push((path.to_owned(), Back::There)),
         Some(_) => {
@@ -304,6 +315,20 @@ fn units(folder: &Folder, path: &str) -> io::Result<Vec<(String, u64)>> {
     }
     units.sort();
     Ok(units)
+}
+
+/// The record of what is no thing that any run takes.
+fn unknown(path: &str) -> Reclaim {
+    Reclaim {
+        what: Reclaimed::Temporary,
+        path: path.to_owned(),
+        repository: None,
+        tag: None,
+        digest: None,
+        size: 0,
+        result: ReclaimResult::Failed,
+        why: None,
+    }
 }
 
 /// The record of a thing, told by where it lies: by its file, or by its folder where that is empty.
