@@ -140,7 +140,10 @@ fn a_conflict_leaves_the_rest_of_an_undo_alone() {
     fs::write(tree.storage().repository("dead"), "a file in the way").unwrap();
     gc(tree.root(), &["--undo", "latest"]).run();
     let undone = gc(tree.root(), &["--undo", "latest", "--yes"]).run();
-    assert!(tree.storage().blob(&digest_of(b"dead")).exists() && tree.storage().layer_link("gone", &digest_of(b"gone")).exists(), "{undone}");
+    assert!(
+        tree.storage().blob(&digest_of(b"dead")).exists() && tree.storage().layer_link("gone", &digest_of(b"gone")).exists(),
+        "{undone}"
+    );
     assert!(undone.code() == Some(0) || undone.code() == Some(1), "{undone}");
 }
 

@@ -173,8 +173,8 @@ impl Collection<'_> {
             memory.forget(&plan, &run)?;
             let wants_restart = swept.is_ok() && (is_remembered || due.wait_for_restart > 0);
             let restarted = if wants_restart { memory.restart(args, self.source, context, interrupted)? } else { None };
-            if took && writing == Writing::Maybe {
-                progress.tell("waiting for pushes that were under way");
+            if took && (writing == Writing::Maybe || memory.is_shared()) {
+                progress.tell("waiting for requests that were under way");
                 std::thread::sleep(SETTLE);
             }
             if took {

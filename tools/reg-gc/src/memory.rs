@@ -83,6 +83,11 @@ impl Memory {
         matches!(self.place, Place::Own { .. })
     }
 
+    /// Whether it is in Redis, where a request that looked just before may write once more what is told to be forgotten.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Redis(_))
+    }
+
     /// Whether that is only assumed.
     pub(crate) fn is_assumed(&self) -> bool {
         matches!(self.place, Place::Own { assumed: true })

@@ -92,6 +92,8 @@ fn of_config(path: &Path, environment: Vec<(OsString, OsString)>) -> anyhow::Res
         bail!("{0} is a folder, and a configuration is a file: for a storage say --store {0}", path.display());
     }
     let said_by = path.display().to_string();
+    // In a person's environment this one is podman's and skopeo's, and names their credentials; a registry would not start with it.
+    let environment = environment.into_iter().filter(|(name, _)| name != "REGISTRY_AUTH_FILE").collect();
     let config = read(path, &said_by, environment)?;
     Ok(Source { root: here(&config.root)?, said_by, config: Some(config), process: None })
 }
@@ -179,6 +181,9 @@ mod tests {
         let other = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", place.at("fresh"))];
         let source = find_with(&by_config(place.at("config.yml")), &other).unwrap();
         assert_eq!(source.root, place.at("fresh"));
+
+        let podman = [("REGISTRY_AUTH_FILE", place.at("auth.json"))];
+        assert_eq!(find_with(&by_config(place.at("config.yml")), &podman).unwrap().root, place.at("store"));
 
         // The file may be named by the registry's variable, as the registry itself allows.
         let named = [("REGISTRY_CONFIGURATION_PATH", place.at("config.yml"))];
