@@ -32,7 +32,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
     let Some(every) = args.every else {
         let outcome = collect::once(args, context);
         if let Some(path) = args.health.as_deref().filter(|_| args.undo.is_none()) {
-            write(path, &outcome, None)?;
+            let written = write(path, &outcome, None);
+            return outcome.and_then(|status| written.map(|()| status));
         }
         return outcome;
     };
