@@ -1,9 +1,12 @@
 //! `reg-gc` on real storage trees: what goes and what stays, judged by a reference collector and by real registries.
 
 mod agree;
+mod beside;
+mod cached;
 mod edges;
 mod hostile;
 mod in_use;
+mod killed;
 mod served;
 
 use std::path::Path;

@@ -46,6 +46,11 @@ pub fn clean(program: &Path, home: &Path) -> Command {
     command
 }
 
+/// Whether the tests run as root, who is asked for no permission.
+pub fn is_root() -> bool {
+    std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").expect("there is /proc")) == 0
+}
+
 /// Runs a command to its end and gives its standard output; fails with both streams.
 pub fn output_of(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::folder::temporary;
 use crate::ports::free_port;
-use crate::process::{Server, clean, named_program, output_of, program};
+use crate::process::{Server, clean, is_root, named_program, output_of, program};
 use crate::redis::Redis;
 use crate::storage::Storage;
 use crate::tls::Certificates;
@@ -30,6 +30,7 @@ pub struct Registry {
     certificates: Option<Certificates>,
     basic: Option<(String, String)>,
     client: Client,
+    own_root: bool,
     server: Mutex<Option<Server>>,
 }
 
@@ -39,6 +40,7 @@ pub struct With {
     basic: Option<(String, String)>,
     tls: bool,
     tokens: Option<TokenServer>,
+    own_root: bool,
     settings: Vec<(String, Value)>,
 }
 
@@ -157,13 +159,10 @@ impl Registry {
     /// Starts the program and waits until it answers; `None` where another program holds the port.
     fn run(&self) -> Option<Server> {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let child = command(self.folder.path())
-            .arg("serve")
-            .arg(self.config_file())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("the registry's program starts");
+        let mut command = if self.own_root { in_own_root(self.folder.path()) } else { command(self.folder.path()) };
+        let config = if self.own_root { PathBuf::from("/config.yml") } else { self.config_file() };
+        let child =
+            command.arg("serve").arg(config).stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("the registry's program starts");
         let mut server = Server(child);
         let probe = self.client.anonymous();
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -249,6 +248,12 @@ impl With {
         self.set("/storage/filesystem/rootdirectory", json!(root))
     }
 
+    /// Sees a root of its own, as in a container: its storage is `/storage` there.
+    pub fn own_root(mut self) -> Self {
+        self.own_root = true;
+        self.set("/storage/filesystem/rootdirectory", json!("/storage"))
+    }
+
     /// Sets anything else; the path is a JSON pointer into the configuration, `Null` takes the entry away.
     pub fn set(mut self, path: &str, value: Value) -> Self {
         self.settings.push((path.to_owned(), value));
@@ -308,7 +313,16 @@ impl With {
         fs::create_dir_all(folder.path().join("storage")).unwrap();
         // JSON is YAML.
         fs::write(folder.path().join("config.yml"), config.to_string()).unwrap();
-        let registry = Registry { folder, host, config, certificates, basic: self.basic.clone(), client, server: Mutex::new(None) };
+        let registry = Registry {
+            folder,
+            host,
+            config,
+            certificates,
+            basic: self.basic.clone(),
+            client,
+            own_root: self.own_root,
+            server: Mutex::new(None),
+        };
         let server = registry.run()?;
         *registry.server.lock().unwrap() = Some(server);
         Some(registry)
@@ -338,6 +352,32 @@ fn command(home: &Path) -> Command {
     let mut command = clean(binary(), home);
     // Distribution 3 otherwise sends traces to a collector that is not there.
     command.env("OTEL_TRACES_EXPORTER", "none");
+    command
+}
+
+/// The program in a root of its own, with the libraries that it needs. Who is not root needs user namespaces for that, as the engine does.
+fn in_own_root(root: &Path) -> Command {
+    let copy = |path: &Path| {
+        let target = root.join(path.strip_prefix("/").unwrap_or(path));
+        fs::create_dir_all(target.parent().unwrap_or(root)).unwrap();
+        if !target.exists() {
+            fs::copy(path, &target).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    };
+    copy(binary());
+    // One that is linked statically has none, and says so with status 1.
+    let libraries = Command::new("ldd").arg(binary()).output().expect("ldd runs");
+    for word in String::from_utf8_lossy(&libraries.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+        copy(Path::new(word));
+    }
+    let mut command = if is_root() {
+        clean(&program("chroot", "coreutils"), root)
+    } else {
+        let mut command = clean(&program("unshare", "util-linux"), root);
+        command.args(["--map-root-user", "chroot"]);
+        command
+    };
+    command.arg(root).arg(binary()).env("OTEL_TRACES_EXPORTER", "none");
     command
 }
 

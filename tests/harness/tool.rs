@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::folder::temporary;
-use crate::process::{output_of, signal};
+use crate::process::{is_root, output_of, signal};
 
 /// Longer than anything that a test waits for, and shorter than a person's patience.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -132,6 +132,20 @@ impl Tool {
         limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")]);
         limited.arg(self.command.get_program()).args(self.command.get_args());
         Self { command: self.moved_to(limited), ..self }
+    }
+
+    /// Runs as somebody who owns nothing: a copy of the program, because that one may not look into our folders.
+    pub fn as_nobody(self) -> Self {
+        if !is_root() {
+            return self;
+        }
+        let folder = self.home.path();
+        let program = folder.join("program");
+        output_of(Command::new("install").args(["-m", "755"]).arg(self.command.get_program()).arg(&program));
+        output_of(Command::new("chmod").args(["755"]).arg(folder));
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program).args(self.command.get_args());
+        Self { command: self.moved_to(nobody), ..self }
     }
 
     /// Runs the command in a terminal: input, output and errors are one, so what it says on either stream comes as

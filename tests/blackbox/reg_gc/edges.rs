@@ -1,7 +1,7 @@
 //! What both versions of Distribution's own collector get wrong, what lies about beside links, and what is left alone.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::json;
 use tests::*;
@@ -218,6 +218,32 @@ fn what_is_wrong_with_the_storage_is_said_before_anything_is_done() {
     fs::write(tree.root().join(".reg-gc"), "a file in the way").unwrap();
     stopped(tree.root(), &["--yes"]).run().status(2).stderr_has("cannot be written to").stdout_is_empty();
     stopped(tree.root(), &[]).run().succeeds();
+}
+
+#[test]
+fn a_read_only_folder_is_looked_at_and_not_acted_on() {
+    let (_folder, tree) = tree();
+    Image::new().layer("a").tag("v1").push_by(&tree, "team/app");
+    tree.put_blob("team/app", b"garbage");
+    let mode = |mode: u32| {
+        for (name, ..) in snapshot(tree.root()).iter().filter(|(name, ..)| tree.root().join(name).is_dir()) {
+            fs::set_permissions(tree.root().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(tree.root(), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(0o555);
+    let before = snapshot(tree.root());
+    let shown = stopped(tree.root(), &[]).as_nobody().run().succeeds();
+    assert_eq!(count(&shown, "blob"), 1, "{shown}");
+    stopped(tree.root(), &["--yes"]).as_nobody().run().status(2).stderr_has("the storage cannot be written to").stdout_is_empty();
+    // What lies in it cannot be moved either, where only our own folder can be written to: it stays, and is named.
+    fs::create_dir(tree.root().join(".reg-gc")).unwrap();
+    fs::set_permissions(tree.root().join(".reg-gc"), fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = stopped(tree.root(), &["--yes"]).as_nobody().run().status(1);
+    assert!(ran.records_of("reclaim").iter().all(|record| record["result"] == "failed" && why(record).contains("ermission")), "{ran}");
+    let after: Vec<_> = snapshot(tree.root()).into_iter().filter(|(name, ..)| !name.starts_with(".reg-gc")).collect();
+    assert_eq!(before, after);
+    mode(0o755);
 }
 
 #[test]

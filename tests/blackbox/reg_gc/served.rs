@@ -1,58 +1,12 @@
-//! Beside a running registry: whether it may be touched, what it remembers, and the two generations.
+//! Beside a running registry: whether it may be touched, hooks, the two generations, pushes, and the sidecar.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::*;
 
+use super::beside::{by_config, try_push, wait_until, with_garbage};
 use super::{count, items, stopped};
-
-/// `reg-gc CONFIG`.
-fn by_config(registry: &Registry, words: &[&str]) -> Tool {
-    Tool::new("reg-gc").arg(registry.config_file()).args(words)
-}
-
-/// A client that asks for each blob before it sends it, as all clients do; and notes where a manifest was refused.
-struct Asking<'a> {
-    client: &'a Client,
-    refused: std::cell::Cell<bool>,
-}
-
-impl fixtures::Place for Asking<'_> {
-    fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
-        let digest = digest_of(bytes);
-        let there = self.client.send("HEAD", &format!("/v2/{repository}/blobs/{digest}"), &[], b"").status == 200;
-        if there { digest } else { self.client.put_blob(repository, bytes) }
-    }
-
-    fn put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) -> String {
-        let target = format!("/v2/{repository}/manifests/{reference}");
-        let answer = self.client.send("PUT", &target, &[("Content-Type", media_type)], bytes);
-        assert!([201, 400].contains(&answer.status), "{}: {}", answer.status, answer.text());
-        self.refused.set(answer.status == 400);
-        digest_of(bytes)
-    }
-}
-
-/// Pushes an image as clients do; `None` where the registry said that it lacks a part of it.
-fn try_push(registry: &Registry, image: Image) -> Option<Pushed> {
-    let asking = Asking { client: registry.client(), refused: false.into() };
-    let pushed = image.push_by(&asking, "team/app");
-    (!asking.refused.get()).then_some(pushed)
-}
-
-/// A registry with a live image and one that was deleted.
-fn with_garbage(registry: &Registry) -> Pushed {
-    Image::new().layer("lives").tag("v1").push(registry, "team/app");
-    push_and_delete(registry)
-}
-
-fn push_and_delete(registry: &Registry) -> Pushed {
-    let dead = Image::new().layer("dead").tag("old").push(registry, "team/app");
-    registry.client().delete_manifest("team/app", &dead.digest).expect(202, "deleting an image");
-    dead
-}
 
 #[test]
 fn a_registry_that_writes_is_not_touched_and_one_that_proves_that_it_does_not_is() {
@@ -92,45 +46,11 @@ fn after_runs_whatever_happens() {
     let running = by_config(&registry, &["--yes", "--before", "sleep 2", "--after", &after]).spawn();
     let lock = registry.root().join(".reg-gc/lock");
     wait_until(|| lock.exists() && stopped(&registry.root(), &["--yes"]).run().code() == Some(2), "the lock is held");
+    stopped(&registry.root(), &["--yes"]).run().status(2).stderr_has("another reg-gc is at work in this storage").stdout_is_empty();
+    by_config(&registry, &["--online", "--yes"]).run().status(2).stderr_has("another reg-gc");
     process::signal(running.pid(), "TERM");
     running.wait().status(2).stderr_has("SIGTERM");
     assert_eq!(fs::read_to_string(&mark).unwrap().lines().count(), 4);
-}
-
-fn wait_until(holds: impl Fn() -> bool, what: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-#[test]
-fn what_redis_remembers_is_forgotten_with_what_went() {
-    for forgets in [true, false] {
-        let redis = Redis::start();
-        let registry = Registry::with().redis(&redis).start();
-        let dead = with_garbage(&registry);
-        // Its layers are in the cache of both kinds.
-        let key = format!("blobs::{}", dead.layers[0]);
-        let lives = Image::new().layer("lives").tag("v1").push(&registry, "team/app");
-        skopeo::pull(&registry, "team/app:v1").unwrap();
-        assert!(!redis.keys(&key).is_empty(), "{:?}", redis.keys("*"));
-        let stop = |registry: &Registry| registry.stop();
-        // The tool is told that nobody writes; the registry is started again with what Redis has.
-        stop(&registry);
-        let before = redis.keys("*").len();
-        let tool = if forgets { by_config(&registry, &["--stopped", "--yes"]) } else { stopped(&registry.root(), &["--yes"]) };
-        let ran = tool.run().succeeds();
-        assert!(count(&ran, "blob") >= 3, "{ran}");
-        registry.restart();
-        assert_eq!(redis.keys(&key).is_empty(), forgets);
-        assert!(!redis.keys(&format!("blobs::{}", lives.layers[0])).is_empty(), "what lives is still there");
-        assert_eq!(redis.keys("*").len() < before, forgets);
-        try_push(&registry, Image::new().layer("dead").tag("again"));
-        assert_eq!(skopeo::pull(&registry, "team/app:again").is_ok(), forgets, "forgets: {forgets}");
-        skopeo::pull(&registry, "team/app:v1").unwrap();
-    }
 }
 
 #[test]
@@ -153,47 +73,26 @@ fn links_go_in_one_run_and_blobs_in_a_later_one() {
 }
 
 #[test]
-fn with_a_cache_in_memory_blobs_wait_for_a_restart() {
-    let registry = Registry::with().in_memory_cache().start();
-    with_garbage(&registry);
-    let online = |words: &[&str]| by_config(&registry, &["--online", "--yes", "--grace", "0s"]).args(words).run();
-    let first = online(&[]).succeeds().stderr_has("RESTART THE REGISTRY");
-    assert!(count(&first, "layerLink") >= 2);
-    let refused = online(&[]).status(3).stderr_has("only after the registry was restarted");
-    assert_eq!(count(&refused, "blob"), 0);
-    // A process that was started since proves it.
-    let pid = registry.pid().to_string();
-    let proven = |pid: &str| Tool::new("reg-gc").args(["--from-process", pid, "--online", "--yes", "--grace", "0s"]).run();
-    proven(&pid).status(3);
-    // The start of a process is known to the second.
-    let begun = Instant::now();
-    wait_until(|| begun.elapsed() > Duration::from_millis(1100), "a second");
-    registry.restart();
-    let ran = proven(&registry.pid().to_string()).succeeds();
-    assert_eq!(count(&ran, "blob"), 3, "{ran}");
-    // A restart that we make counts from then on, and is made only where something went.
-    push_and_delete(&registry);
-    let work = temporary();
-    let restart = format!("echo restart >> {}", work.path().join("restarts").display());
-    online(&["--restart", &restart]).succeeds();
-    online(&["--restart", &restart]).succeeds();
-    let quiet = online(&["--restart", &restart]).succeeds();
-    assert!(quiet.records_of("reclaim").is_empty(), "{quiet}");
-    let restarts = fs::read_to_string(work.path().join("restarts")).unwrap().lines().count();
-    assert_eq!(restarts, 2, "one for the links, one for the blobs");
+fn no_push_loses_anything_while_it_is_collected() {
+    push_and_collect(&Registry::with().cache_off().start());
 }
 
 #[test]
-fn no_push_loses_anything_while_it_is_collected() {
+fn no_push_loses_anything_with_redis() {
+    let redis = Redis::start();
+    push_and_collect(&Registry::with().redis(&redis).start());
+}
+
+/// Three hundred pushes, half of which are deleted at once, while one run follows another.
+fn push_and_collect(registry: &Registry) {
     const PUSHERS: usize = 3;
     const PUSHES: usize = 100;
-    let registry = Registry::with().cache_off().start();
-    Image::new().layer("lives").tag("v1").push(&registry, "team/app");
+    Image::new().layer("lives").tag("v1").push(registry, "team/app");
     let done = std::sync::atomic::AtomicUsize::new(0);
     let accepted: Vec<Pushed> = std::thread::scope(|scope| {
         let pushers: Vec<_> = (0..PUSHERS)
             .map(|pusher| {
-                let (registry, done) = (&registry, &done);
+                let done = &done;
                 scope.spawn(move || {
                     let mut kept = Vec::new();
                     for n in 0..PUSHES {
@@ -217,11 +116,11 @@ fn no_push_loses_anything_while_it_is_collected() {
             })
             .collect();
         while done.load(std::sync::atomic::Ordering::SeqCst) < PUSHERS {
-            by_config(&registry, &["--online", "--yes", "--grace", "0s"]).run().succeeds();
+            by_config(registry, &["--online", "--yes", "--grace", "0s"]).run().succeeds();
         }
         pushers.into_iter().flat_map(|pusher| pusher.join().unwrap()).collect()
     });
-    by_config(&registry, &["--online", "--yes", "--grace", "0s"]).run().succeeds();
+    by_config(registry, &["--online", "--yes", "--grace", "0s"]).run().succeeds();
     registry.restart();
     assert_eq!(accepted.len(), PUSHERS * PUSHES / 2);
     for pushed in &accepted {
@@ -231,34 +130,7 @@ fn no_push_loses_anything_while_it_is_collected() {
             client.get(&format!("/v2/team/app/blobs/{blob}")).expect(200, "a blob of a manifest that was accepted");
         }
     }
-    skopeo::pull(&registry, "team/app:v1").unwrap();
-}
-
-#[test]
-fn whoever_is_killed_is_followed_by_one_who_finishes() {
-    let folder = temporary();
-    let tree = Tree::new(folder.path());
-    for n in 0..40 {
-        Image::new().layer("base").layer(&format!("{n}")).tag("v1").push_by(&tree, &format!("team/app{}", n % 4));
-    }
-    let whole = super::snapshot(&tree.root().join("docker"));
-    let words = ["--untagged", "--without-in-use", "--yes", "--quiet"];
-    for delay in [0, 3, 6, 9, 12, 15, 20, 25, 30, 40] {
-        let running = stopped(tree.root(), &words).spawn();
-        std::thread::sleep(Duration::from_millis(delay));
-        running.kill9();
-        drop(running);
-    }
-    stopped(tree.root(), &words).run().succeeds();
-    let registry = Registry::with().storage_at(tree.root()).cache_off().start();
-    for n in 0..4 {
-        skopeo::pull(&registry, &format!("team/app{n}:v1")).unwrap();
-    }
-    super::gc(tree.root(), &["--undo", "all", "--yes"]).run().succeeds();
-    registry.stop();
-    let undone = super::snapshot(&tree.root().join("docker"));
-    let names = |all: &[(String, u32, Option<std::time::SystemTime>, Vec<u8>)]| all.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&whole), names(&undone));
+    skopeo::pull(registry, "team/app:v1").unwrap();
 }
 
 #[test]
@@ -267,12 +139,22 @@ fn a_sidecar_goes_round_and_lets_others_in_between() {
     let health = folder.path().join("health.json");
     let root = folder.path().join("root");
     fs::create_dir_all(&root).unwrap();
-    let running = stopped(&root, &["--yes", "--health"]).arg(&health).env("REG_GC_EVERY", "1s").spawn();
+    // Its first runs find a registry to which nothing was pushed yet.
+    let mut running = stopped(&root, &["--yes", "--health"]).arg(&health).env("REG_GC_EVERY", "1s").spawn();
     wait_until(|| health.exists(), "the first run");
     let first = fs::read_to_string(&health).unwrap();
     let first: serde_json::Value = serde_json::from_str(&first).unwrap();
     assert_eq!((&first["status"], &first["error"]), (&json!(0), &json!(null)), "{first}");
     wait_until(|| stopped(&root, &["--yes"]).run().code() == Some(0), "a run by hand in between");
     wait_until(|| fs::read_to_string(&health).unwrap() != first.to_string() + "\n", "another run");
-    running.kill9();
+    // Then there is something to do; each run is a section of its own on standard output, and a line for people.
+    let tree = Tree::new(&root);
+    Image::new().layer("lives").tag("v1").push_by(&tree, "team/app");
+    let garbage = tree.put_blob("team/app", b"garbage");
+    wait_until(|| !tree.storage().blob(&garbage).exists(), "the run that takes it");
+    while !running.read_line().expect("its records go on").contains(&garbage) {}
+    while !running.read_line().expect("its records go on").contains("\"trailer\"") {}
+    process::signal(running.pid(), "TERM");
+    let ran = running.wait().stderr_has("run ended with 0; the next begins at");
+    assert!(ran.stderr().lines().filter(|line| line.contains("run ended with")).count() >= 2, "{ran}");
 }
