@@ -47,7 +47,7 @@ pub enum Found {
 
 /// What one folder of blobs holds.
 struct Listed {
-    digests: Vec<[u8; 32]>,
+    digests: Box<[[u8; 32]]>,
     problems: Vec<Problem>,
     unread: bool,
 }
@@ -93,10 +93,9 @@ impl Blobs {
             problems.push(Problem::of_error(&path, &error));
         }
         self.problems.append(&mut problems);
-        for mut listed in side_by_side::map(&fronts, || (), |(), front| list(&folder, &path, *front)) {
-            listed.digests.sort_unstable_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.cmp(b)));
+        for mut listed in side_by_side::map(&fronts, Vec::new, |digests, front| list(&folder, &path, *front, digests)) {
             self.problems.append(&mut listed.problems);
-            self.fronts.push(Front { first: self.count, unread: listed.unread, digests: listed.digests.into_boxed_slice() });
+            self.fronts.push(Front { first: self.count, unread: listed.unread, digests: listed.digests });
             self.count += self.fronts.last().map_or(0, |front| front.digests.len());
         }
         self.sha256 = Some(folder);
@@ -223,14 +222,16 @@ fn position(sorted: &[[u8; 32]], wanted: &[u8; 32]) -> Option<usize> {
 }
 
 /// Lists the folder of the blobs that begin with one byte.
-fn list(folder: &Folder, path: &str, front: u8) -> Listed {
+/// `digests` is room that is used again, so that what stays takes no more memory than it needs.
+fn list(folder: &Folder, path: &str, front: u8, digests: &mut Vec<[u8; 32]>) -> Listed {
     let name = const_hex::encode([front]);
-    let mut listed = Listed { digests: Vec::new(), problems: Vec::new(), unread: false };
+    let mut listed = Listed { digests: Box::default(), problems: Vec::new(), unread: false };
+    digests.clear();
     let path = format!("{path}/{name}");
     let result = folder.folder(&name).and_then(|folder| match folder {
         None => Ok(()),
         Some(folder) => folder.list(|name, kind| match layout::sha256(name).filter(|digest| digest[0] == front && kind == Kind::Folder) {
-            Some(digest) => listed.digests.push(digest),
+            Some(digest) => digests.push(digest),
             None => {
                 // A blob may lie behind a link; it is not looked for, and is not missing.
                 listed.unread |= kind == Kind::Other;
@@ -242,9 +243,10 @@ fn list(folder: &Folder, path: &str, front: u8) -> Listed {
         listed.problems.push(Problem::of_error(path, &error));
         listed.unread = true;
     }
-    if listed.unread {
-        // What is only half known has no places, so that nobody judges it.
-        listed.digests = Vec::new();
+    // What is only half known has no places, so that nobody judges it.
+    if !listed.unread {
+        digests.sort_unstable_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.cmp(b)));
+        listed.digests = digests.as_slice().into();
     }
     listed
 }

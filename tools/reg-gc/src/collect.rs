@@ -185,7 +185,7 @@ impl Collection<'_> {
                 memory.forget(&plan, &run)?;
                 // The clock of files goes by ticks of some milliseconds. Where nobody writes, what bears the tick at which we began is older.
                 let tick = std::time::Duration::from_nanos(u64::from(writing == Writing::No));
-                unseen = tail::put_back(&sweep, began + tick);
+                unseen = tail::put_back(&sweep, began + tick, writing == Writing::Maybe);
             }
             anyhow::Ok(restarted)
         })();

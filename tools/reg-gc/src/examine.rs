@@ -40,6 +40,8 @@ pub(crate) struct Findings {
     /// Folders of tags that name nothing and lead to nothing.
     pub(crate) tags: Vec<Box<str>>,
     pub(crate) layers: Vec<Gone>,
+    /// What of these leads to no blob, and whether there is a link.
+    dangling: Vec<(Digest, bool)>,
     pub(crate) uploads: Vec<(Box<str>, u64)>,
     /// Stray files, by their paths in the repository.
     pub(crate) temporary: Vec<(Box<str>, u64)>,
@@ -57,42 +59,43 @@ pub(crate) struct Findings {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// A link that may go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A link that may go. A large tree has a hundred thousand and more of them, so each takes 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gone {
     /// The link to the blob at this place.
-    Link(usize),
+    Link(u32),
     /// A folder of that blob's digest without a link.
-    Folder(usize),
-    /// The same for what has no blob.
-    Dangling(Box<(Digest, bool)>),
+    Folder(u32),
+    /// The same for what has no blob: the number among [`Findings::dangling`].
+    Dangling(u32),
 }
 
-impl Gone {
-    fn new(blobs: &Blobs, digest: Digest, is_link: bool) -> Self {
-        match blobs.find(&digest) {
-            Found::At(place) if is_link => Self::Link(place),
-            Found::At(place) => Self::Folder(place),
-            Found::Absent | Found::Unknown => Self::Dangling(Box::new((digest, is_link))),
-        }
-    }
-
-    /// The digest that its folder is named by.
-    pub(crate) fn digest(&self, blobs: &Blobs) -> Option<Digest> {
-        match self {
-            Self::Link(place) | Self::Folder(place) => blobs.at(*place),
-            Self::Dangling(dangling) => Some(dangling.0.clone()),
-        }
-    }
-
-    /// The bytes of the link; none where the folder is empty.
-    pub(crate) fn size(&self, digest: &Digest) -> u64 {
-        let is_link = match self {
-            Self::Link(_) => true,
-            Self::Folder(_) => false,
-            Self::Dangling(dangling) => dangling.1,
+impl Findings {
+    fn gone(&mut self, blobs: &Blobs, digest: Digest, is_link: bool) -> Gone {
+        let place = match blobs.find(&digest) {
+            Found::At(place) => u32::try_from(place).ok(),
+            Found::Absent | Found::Unknown => None,
         };
-        if is_link { layout::link_size(digest) } else { 0 }
+        match place {
+            Some(place) if is_link => Gone::Link(place),
+            Some(place) => Gone::Folder(place),
+            None => {
+                self.dangling.push((digest, is_link));
+                Gone::Dangling(u32::try_from(self.dangling.len() - 1).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    /// The digest that the folder of what goes is named by, and the bytes of its link; none where the folder is empty.
+    pub(crate) fn named(&self, gone: Gone, blobs: &Blobs) -> Option<(Digest, u64)> {
+        let at = |place: u32| blobs.at(usize::try_from(place).ok()?);
+        let (digest, is_link) = match gone {
+            Gone::Link(place) => (at(place)?, true),
+            Gone::Folder(place) => (at(place)?, false),
+            Gone::Dangling(number) => self.dangling.get(usize::try_from(number).ok()?).cloned()?,
+        };
+        let size = if is_link { layout::link_size(&digest) } else { 0 };
+        Some((digest, size))
     }
 }
 
@@ -198,7 +201,7 @@ struct Examination<'a> {
 }
 
 /// The folders of a repository that hold a folder for each digest or tag.
-struct Open {
+pub(crate) struct Open {
     layers: Option<Folder>,
     revisions: Option<Folder>,
     tags: Option<Folder>,
@@ -206,9 +209,22 @@ struct Open {
 
 impl Open {
     /// Opens those that are there. What cannot be opened is said by who lists it.
-    fn of(repository: &Repository) -> Self {
+    pub(crate) fn of(repository: &Repository) -> Self {
         let open = |path: &str| repository.folder().folder(path).ok().flatten();
         Self { layers: open("_layers/sha256"), revisions: open("_manifests/revisions/sha256"), tags: open(layout::TAGS) }
+    }
+
+    /// What is known of the link of a digest below a folder of the repository.
+    pub(crate) fn status(&self, repository: &Repository, below: &str, digest: &Digest) -> io::Result<Option<Status>> {
+        let open = match below {
+            layout::LAYERS => self.layers.as_ref(),
+            layout::REVISIONS => self.revisions.as_ref(),
+            _ => None,
+        };
+        match (open, digest) {
+            (Some(folder), Digest::Sha256(_)) => folder.status(&format!("{}/{}", digest.hex(), layout::LINK)),
+            _ => repository.folder().status(&format!("{below}/{}/{}", layout::of_digest(digest), layout::LINK)),
+        }
     }
 }
 
@@ -238,7 +254,10 @@ impl Examination<'_> {
             revisions.iter().for_each(|digest| self.link(digest));
         }
         self.tag_index(&tags, &names, &dead);
-        self.findings.revisions = gone.into_iter().map(|(digest, is_link)| Gone::new(self.scene.blobs, digest, is_link)).collect();
+        for (digest, is_link) in gone {
+            let gone = self.findings.gone(self.scene.blobs, digest, is_link);
+            self.findings.revisions.push(gone);
+        }
         let layers_left = self.layers(layers);
         let uploads_left = self.uploads();
         if self.scene.rules.deep {
@@ -314,15 +333,7 @@ impl Examination<'_> {
     }
 
     fn status(&self, below: &str, digest: &Digest) -> io::Result<Option<Status>> {
-        let open = match below {
-            layout::LAYERS => self.open.layers.as_ref(),
-            layout::REVISIONS => self.open.revisions.as_ref(),
-            _ => None,
-        };
-        match (open, digest) {
-            (Some(folder), Digest::Sha256(_)) => folder.status(&format!("{}/{}", digest.hex(), layout::LINK)),
-            _ => self.repository.folder().status(&format!("{below}/{}/{}", layout::of_digest(digest), layout::LINK)),
-        }
+        self.open.status(self.repository, below, digest)
     }
 
     /// When the folder of a digest without a link was changed last, where that is long ago.
@@ -466,9 +477,11 @@ impl Examination<'_> {
                     continue;
                 }
                 match self.status(&index, &digest) {
-                    Ok(Some(status)) if status.modified <= self.scene.rules.grace => gone.push(Gone::new(self.scene.blobs, digest, true)),
+                    Ok(Some(status)) if status.modified <= self.scene.rules.grace => {
+                        gone.push(self.findings.gone(self.scene.blobs, digest, true));
+                    }
                     Ok(None) if self.is_old_folder(&format!("{index}/{}", layout::of_digest(&digest))) => {
-                        gone.push(Gone::new(self.scene.blobs, digest, false));
+                        gone.push(self.findings.gone(self.scene.blobs, digest, false));
                     }
                     Ok(_) => {}
                     Err(error) => self.problem(&index, &error),
@@ -508,14 +521,14 @@ impl Examination<'_> {
             match self.status(layout::LAYERS, &digest) {
                 Ok(Some(status)) if status.kind == Kind::File && status.size == layout::link_size(&digest) => {
                     if status.modified <= self.scene.rules.grace {
-                        self.findings.layers.push(Gone::new(self.scene.blobs, digest, true));
+                        self.layer_goes(digest, true);
                     } else {
                         self.living.keep(&digest);
                         left += 1;
                     }
                 }
                 Ok(Some(status)) => match self.alias_is_young(&digest, status.modified) {
-                    Some(false) => self.findings.layers.push(Gone::new(self.scene.blobs, digest, true)),
+                    Some(false) => self.layer_goes(digest, true),
                     Some(true) => left += 1,
                     None => {
                         self.odd_link(layout::LAYERS, &digest);
@@ -524,7 +537,7 @@ impl Examination<'_> {
                     }
                 },
                 Ok(None) if self.is_old_folder(&path) => {
-                    self.findings.layers.push(Gone::new(self.scene.blobs, digest, false));
+                    self.layer_goes(digest, false);
                 }
                 Ok(None) => left += 1,
                 Err(error) => {
@@ -535,6 +548,11 @@ impl Examination<'_> {
             }
         }
         left
+    }
+
+    fn layer_goes(&mut self, digest: Digest, is_link: bool) {
+        let gone = self.findings.gone(self.scene.blobs, digest, is_link);
+        self.findings.layers.push(gone);
     }
 
     /// Whether the link by which a layer was pushed under another algorithm holds that layer for its age; `None` for what is no such link.

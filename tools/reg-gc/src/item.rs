@@ -62,7 +62,7 @@ pub(crate) enum Step {
 
 /// What goes of a repository in one step.
 pub(crate) fn of_repository(step: Step, name: &str, findings: &Findings, blobs: &Blobs) -> Vec<Batch> {
-    let mut batches = Batches { repository: name, blobs, batches: Vec::new() };
+    let mut batches = Batches { repository: name, findings, blobs, batches: Vec::new() };
     match step {
         Step::Manifests => {
             for tag in &findings.tags {
@@ -90,6 +90,7 @@ pub(crate) fn of_repository(step: Step, name: &str, findings: &Findings, blobs: 
 
 struct Batches<'a> {
     repository: &'a str,
+    findings: &'a Findings,
     blobs: &'a Blobs,
     batches: Vec<Batch>,
 }
@@ -110,8 +111,8 @@ impl Batches<'_> {
 
     fn links(&mut self, what: Reclaimed, below: &str, tag: Option<&str>, gone: &[Gone]) {
         for gone in gone {
-            let Some(digest) = gone.digest(self.blobs) else { continue };
-            let item = Item { size: gone.size(&digest), ..self.item(what, &digest.hex(), tag, 0) };
+            let Some((digest, size)) = self.findings.named(*gone, self.blobs) else { continue };
+            let item = self.item(what, &digest.hex(), tag, size);
             let folder = format!("{below}/{}", digest.algorithm());
             self.add(&folder, Item { digest: Some(digest), ..item });
         }

@@ -12,8 +12,9 @@ impl Owners {
         let mut owners = vec![0; plan.loose.len()];
         for (number, (_, findings)) in plan.repositories.iter().enumerate() {
             for gone in findings.revisions.iter().chain(&findings.layers) {
-                if let Gone::Link(place) = gone
-                    && let Some(owner) = index(plan, *place).and_then(|index| owners.get_mut(index)).filter(|owner| **owner == 0)
+                if let Gone::Link(place) = *gone
+                    && let Ok(place) = usize::try_from(place)
+                    && let Some(owner) = index(plan, place).and_then(|index| owners.get_mut(index)).filter(|owner| **owner == 0)
                 {
                     *owner = u32::try_from(number + 1).unwrap_or(0);
                 }

@@ -14,7 +14,7 @@ use common::store::folder::Folder;
 use common::store::repository::Repository;
 use common::store::{Problem, layout, repositories, side_by_side};
 
-use crate::examine::read_manifest;
+use crate::examine::{Open, read_manifest};
 use crate::item::{self, Step};
 use crate::living::Read;
 use crate::plan::Plan;
@@ -23,10 +23,12 @@ use crate::sweep::Sweep;
 use crate::trash::{self, Run};
 
 /// Puts back what was written since `began`, and what that needs. Gives back what could not be looked at.
-pub(crate) fn put_back(sweep: &Sweep<'_>, began: SystemTime) -> Vec<Problem> {
+///
+/// What lies in the trash is looked at too where a registry `serves`: it may have been about to write into what was moved.
+pub(crate) fn put_back(sweep: &Sweep<'_>, began: SystemTime, serves: bool) -> Vec<Problem> {
     let tail = Tail { sweep, plan: sweep.plan, root: sweep.root, trash: sweep.run.folder(), began };
     let mut problems = Vec::new();
-    for step in [Step::Layers, Step::Manifests] {
+    for step in [Step::Layers, Step::Manifests].into_iter().filter(|_| serves) {
         problems.extend(side_by_side::map(
             &tail.plan.repositories,
             || (),
@@ -57,7 +59,7 @@ struct Tail<'a, 'b> {
 }
 
 impl Tail<'_, '_> {
-    /// A registry may have written into what was moved a moment later, or have been about to.
+    /// A registry may have written into what was moved a moment later.
     fn written_in_trash(&self, batch: &item::Batch) -> io::Result<()> {
         let Some(folder) = self.trash.folder(&batch.folder)? else { return Ok(()) };
         for item in &batch.items {
@@ -80,15 +82,16 @@ impl Tail<'_, '_> {
 
     fn repository(&self, name: &str, buffer: &mut Vec<u8>) -> io::Result<()> {
         let Some(repository) = Repository::open(self.root, name)? else { return Ok(()) };
+        let open = Open::of(&repository);
         for digest in repository.digests(layout::LAYERS).names {
-            if self.is_taken(&digest) && repository.folder().status(&link(layout::LAYERS, &digest))?.is_some() {
+            if self.is_taken(&digest) && open.status(&repository, layout::LAYERS, &digest)?.is_some() {
                 self.blob(&digest)?;
             }
         }
         let mut seen = HashSet::new();
         let mut stack = Vec::new();
         for digest in repository.digests(layout::REVISIONS).names {
-            let status = repository.folder().status(&link(layout::REVISIONS, &digest))?;
+            let status = open.status(&repository, layout::REVISIONS, &digest)?;
             if status.is_some_and(|status| status.modified >= self.began) || self.is_taken(&digest) && status.is_some() {
                 stack.push(digest);
             }

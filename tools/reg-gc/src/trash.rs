@@ -129,27 +129,32 @@ pub(crate) fn mirror(from: &Folder, to: &Folder, path: &str) -> io::Result<Folde
     if let Some(folder) = to.folder(path)? {
         return Ok(folder);
     }
-    let mut made = String::new();
-    for step in path.split('/') {
-        if !made.is_empty() {
-            made.push('/');
-        }
-        made.push_str(step);
-        let original = from.status(&made)?;
-        match rustix::fs::mkdirat(to.fd(), made.as_str(), Mode::from_raw_mode(original.map_or(0o755, |original| original.mode))) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(original) = original {
+    // Most of the way is there, so it is looked for from its end.
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let above = if parent == "." { None } else { Some(mirror(from, to, parent)?) };
+    let above = above.as_ref().unwrap_or(to);
+    let original = from.status(path)?;
+    let mode = Mode::from_raw_mode(original.map_or(0o755, |original| original.mode));
+    let is_new = match rustix::fs::mkdirat(above.fd(), name, mode) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let folder = above.folder(name)?.ok_or(io::ErrorKind::NotFound)?;
+    if let Some(original) = original.filter(|_| is_new) {
+        let made = folder.own_status()?;
+        let is_others = (made.user, made.group) != (original.user, original.group);
+        if is_others {
             let (user, group) = (rustix::fs::Uid::from_raw(original.user), rustix::fs::Gid::from_raw(original.group));
             // Only root may give things away; who is not root made it as its own, which is the registry's then.
-            let _ = rustix::fs::chownat(to.fd(), made.as_str(), Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW);
-            // Our umask took bits away, and a change of the owner takes others.
-            rustix::fs::chmodat(to.fd(), made.as_str(), Mode::from_raw_mode(original.mode), AtFlags::empty())?;
+            let _ = rustix::fs::fchown(folder.fd(), Some(user), Some(group));
+        }
+        // Our umask took bits away, and a change of the owner takes others.
+        if is_others || made.mode != original.mode {
+            rustix::fs::fchmod(folder.fd(), mode)?;
         }
     }
-    to.folder(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    Ok(folder)
 }
 
 /// The runs that can be taken back, the oldest first.
