@@ -1,12 +1,32 @@
 //! Flags that several tools share; what means the same is called the same.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 
 use crate::duration::Duration;
 use crate::inventory::Alias;
 use crate::reference::Host;
+
+/// What a flag or its variable says. A variable that is set to nothing is how CI pipelines say that they have none, and says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said<T>(Option<T>);
+
+impl<T> Said<T> {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+impl<T: FromStr> FromStr for Said<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        Ok(Self(if text.is_empty() { None } else { Some(text.parse()?) }))
+    }
+}
 
 /// The flags by which a tool is given inventories, and the rules of trusting them.
 #[derive(Debug, Clone, Default, Args)]

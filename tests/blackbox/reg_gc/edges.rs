@@ -177,6 +177,16 @@ fn a_link_out_of_the_tree_is_not_followed_and_holds_what_it_may_need() {
 }
 
 #[test]
+fn a_variable_that_is_set_to_nothing_says_nothing() {
+    let (_folder, tree) = tree();
+    Image::new().layer("a").tag("v1").push_by(&tree, "team/app");
+    let variables = ["REG_REGISTRY", "REG_GC_EVERY", "REG_GC_HEALTH", "REG_GC_REDIS", "REG_USER", "REG_PASSWORD", "REG_ALIAS"];
+    let tool = variables.iter().fold(stopped(tree.root(), &["--yes"]), |tool, variable| tool.env(variable, ""));
+    tool.run().succeeds();
+    stopped(tree.root(), &[]).env("REG_GC_EVERY", "6m").run().status(2).stderr_has("--every");
+}
+
+#[test]
 fn storages_of_others_are_refused() {
     for (file, sentence) in
         [("docker/registry/lockfiles/database-in-use", "GitLab's metadata database"), ("scheduler-state.json", "pull-through cache")]

@@ -1,9 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use common::cli::{CommonArgs, CommonFlags, InventoryFlags, NameFlags};
+use common::cli::{CommonArgs, CommonFlags, InventoryFlags, NameFlags, Said};
 use common::duration::Duration;
 use common::record::Limit;
 use common::reference::Host;
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     pub(crate) deep: bool,
     /// Whose storage it is: the host by which the inventory knows the registry
     #[arg(long, value_name = "HOST", env = "REG_REGISTRY", help_heading = "What is in use")]
-    pub(crate) registry: Option<Host>,
+    registry: Option<Said<Host>>,
     #[command(flatten)]
     pub(crate) inventories: InventoryFlags,
     #[command(flatten)]
@@ -122,10 +122,10 @@ pub(crate) struct Args {
 
     /// Do it again and again, so long after the end of each run; the first run waits a minute, or as long as this if that is less
     #[arg(long, value_name = "DURATION", env = "REG_GC_EVERY", help_heading = "As a sidecar")]
-    pub(crate) every: Option<Duration>,
+    every: Option<Said<Duration>>,
     /// Write after each run when it was and how it ended
     #[arg(long, value_name = "FILE", env = "REG_GC_HEALTH", help_heading = "As a sidecar")]
-    pub(crate) health: Option<PathBuf>,
+    health: Option<Said<PathBuf>>,
     #[command(flatten)]
     pub(crate) common: CommonFlags,
 }
@@ -140,5 +140,20 @@ impl Args {
     /// Which storage is meant.
     pub(crate) fn asked(&self) -> Asked {
         Asked { config: self.config.clone(), store: self.store.clone(), from_process: self.from_process }
+    }
+
+    /// Whose storage it is.
+    pub(crate) fn registry(&self) -> Option<&Host> {
+        self.registry.as_ref().and_then(Said::value)
+    }
+
+    /// How long lies between two runs of a sidecar.
+    pub(crate) fn every(&self) -> Option<Duration> {
+        self.every.as_ref().and_then(Said::value).copied()
+    }
+
+    /// Where each run leaves how it ended.
+    pub(crate) fn health(&self) -> Option<&Path> {
+        self.health.as_ref().and_then(Said::value).map(PathBuf::as_path)
     }
 }

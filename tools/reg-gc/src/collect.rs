@@ -271,7 +271,7 @@ impl Collection<'_> {
         if let Some(inventory) =
             self.inventory.filter(|_| args.untagged && !args.inventories.in_use.is_empty() && !plan.repositories.is_empty())
         {
-            let is_named = match &args.registry {
+            let is_named = match args.registry() {
                 Some(host) => {
                     let by_path = |name| inventory.of_repository(host, name).iter().any(Inventory::is_trusted_use);
                     inventory.names_registry(host) || names().any(by_path)
@@ -279,9 +279,9 @@ impl Collection<'_> {
                 None => names().any(|name| inventory.names_path(name)),
             };
             if !is_named {
-                let registry = args.registry.as_ref().map_or_else(|| "this storage".to_owned(), ToString::to_string);
+                let registry = args.registry().map_or_else(|| "this storage".to_owned(), ToString::to_string);
                 let hint =
-                    if args.registry.is_none() { "; a storage holds no host name: say whose it is with --registry HOST" } else { "" };
+                    if args.registry().is_none() { "; a storage holds no host name: say whose it is with --registry HOST" } else { "" };
                 return Err(Refused(format!("{}{hint}", Distrust::OtherRegistry { registry })).into());
             }
         }
@@ -329,7 +329,7 @@ impl Collection<'_> {
     }
 
     fn header(&self) -> Header {
-        let scope = Scope { registry: self.args.registry.as_ref().map(ToString::to_string), ..Scope::default() };
+        let scope = Scope { registry: self.args.registry().map(ToString::to_string), ..Scope::default() };
         let mut header = Header::new(self.context.name(), self.context.version(), self.now).with_scope(scope);
         if let Some(scope) = &mut header.scope {
             scope.other.insert("root".to_owned(), self.source.root.display().to_string().into());

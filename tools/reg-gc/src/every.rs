@@ -29,9 +29,9 @@ struct Health<'a> {
 
 /// Runs once, or again and again.
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
-    let Some(every) = args.every else {
+    let Some(every) = args.every() else {
         let outcome = collect::once(args, context);
-        if let Some(path) = args.health.as_deref().filter(|_| args.undo.is_none()) {
+        if let Some(path) = args.health().filter(|_| args.undo.is_none()) {
             let written = write(path, &outcome, None);
             return outcome.and_then(|status| written.map(|()| status));
         }
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
             context.say(format_args!("{error:#}"));
         }
         let next = Utc::now() + every;
-        if let Some(path) = &args.health {
+        if let Some(path) = args.health() {
             // A health file that cannot be written is no reason to stop: that it grows old says it.
             if let Err(error) = write(path, &outcome, Some(next)) {
                 context.say(format_args!("{error:#}"));

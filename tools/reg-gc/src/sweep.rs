@@ -124,11 +124,16 @@ impl<'a> Sweep<'a> {
         lines.error.get_or_insert(error);
     }
 
-    fn batch(&self, batch: &Batch) {
+    /// Whether nothing more is to be taken.
+    fn stops(&self) -> bool {
         if (self.interrupted)() {
             self.stop.store(true, Ordering::Relaxed);
         }
-        if self.stop.load(Ordering::Relaxed) {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn batch(&self, batch: &Batch) {
+        if self.stops() {
             return;
         }
         let planned = batch.items.iter().map(|item| item.record(&batch.folder, ReclaimResult::Planned));
@@ -137,7 +142,7 @@ impl<'a> Sweep<'a> {
         }
         let moved = self.folders(batch);
         for item in &batch.items {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stops() {
                 return;
             }
             let result = match &moved {
@@ -246,8 +251,7 @@ impl<'a> Sweep<'a> {
         let mut names: Vec<&str> = empty.chain(self.plan.empty.iter().map(String::as_str)).collect();
         names.sort_unstable_by(|a, b| b.cmp(a));
         for name in names {
-            if (self.interrupted)() || self.stop.load(Ordering::Relaxed) {
-                self.stop.store(true, Ordering::Relaxed);
+            if self.stops() {
                 return;
             }
             let path = layout::repository(name);
