@@ -130,6 +130,32 @@ fn rubbish_in_our_own_folder_stops_nobody() {
 }
 
 #[test]
+fn a_run_that_a_wrong_clock_named_does_not_stay_for_ever() {
+    let (_folder, tree) = tree();
+    Image::new().layer("lives").tag("v1").push_by(&tree, "team/app");
+    tree.put_blob("team/app", b"garbage");
+    stopped(tree.root(), &["--yes"]).run().succeeds();
+    let trash = tree.root().join(".reg-gc/trash");
+    let run = fs::read_dir(&trash).unwrap().next().unwrap().unwrap().path();
+    fs::rename(run, trash.join("20990101T000000Z")).unwrap();
+    stopped(tree.root(), &["--yes"]).run().succeeds();
+    assert!(trash.join("20990101T000000Z").exists(), "it is a moment old");
+    stopped(tree.root(), &["--keep-trash", "0s", "--yes"]).run().succeeds();
+    assert!(!trash.join("20990101T000000Z").exists());
+}
+
+#[test]
+fn an_upload_with_a_name_that_is_no_text_is_left_alone_and_named() {
+    let (_folder, tree) = tree();
+    Image::new().layer("lives").tag("v1").push_by(&tree, "team/app");
+    let upload = tree.storage().repository("team/app").join("_uploads").join(std::ffi::OsStr::from_bytes(b"not\xfftext"));
+    fs::create_dir_all(&upload).unwrap();
+    let garbage = tree.put_blob("team/app", b"garbage");
+    stopped(tree.root(), &["--yes"]).run().status(1).stderr_has("is no name that a registry gives");
+    assert!(upload.exists() && !tree.storage().blob(&garbage).exists());
+}
+
+#[test]
 fn a_conflict_leaves_the_rest_of_an_undo_alone() {
     let (_folder, tree) = tree();
     Image::new().layer("lives").tag("v1").push_by(&tree, "team/app");

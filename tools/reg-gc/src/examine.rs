@@ -590,11 +590,20 @@ impl Examination<'_> {
                 return 1;
             }
         };
-        if let Err(error) = folder.list(|name, kind| names.push((String::from_utf8_lossy(name).into_owned(), kind))) {
+        let mut strange = Vec::new();
+        let listed = folder.list(|name, kind| match std::str::from_utf8(name) {
+            Ok(name) => names.push((name.to_owned(), kind)),
+            Err(_) => strange.push(String::from_utf8_lossy(name).into_owned()),
+        });
+        if let Err(error) = listed {
             self.problem(layout::UPLOADS, &error);
         }
         names.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut left = 0;
+        let mut left = strange.len();
+        for name in strange {
+            let path = self.repository.path_of(&format!("{}/{name}", layout::UPLOADS));
+            self.findings.problems.push(Problem::new(path, "is no name that a registry gives, and is left alone"));
+        }
         for (name, kind) in names {
             match upload(&folder, &name, self.living.manifests.buffer) {
                 Ok((moved, size)) if kind == Kind::Folder && moved <= self.scene.rules.uploads => {

@@ -171,17 +171,21 @@ pub(crate) fn kept(root: &Folder) -> io::Result<Vec<Kept>> {
     })?;
     names.sort();
     let of_run = |name: String| {
-        let began = began(&name)?;
+        let began = began(&trash, &name)?;
         let totals = last_totals(&trash, &name);
         Some(Kept { began, items: totals.as_ref().map(|totals| totals.records), bytes: totals.map(|totals| totals.trashed), name })
     };
     Ok(names.into_iter().filter_map(of_run).collect())
 }
 
-/// When a run began, as its name says.
-fn began(name: &str) -> Option<DateTime<Utc>> {
-    let time = name.split('-').next()?;
-    NaiveDateTime::parse_from_str(time, NAME).ok().map(|time| time.and_utc())
+/// When a run began, as its name says; where that is still to come, because a clock was wrong, its folder says it.
+fn began(trash: &Folder, name: &str) -> Option<DateTime<Utc>> {
+    let time = NaiveDateTime::parse_from_str(name.split('-').next()?, NAME).ok()?.and_utc();
+    if time <= Utc::now() {
+        return Some(time);
+    }
+    let status = trash.status(name).ok().flatten();
+    Some(status.map_or(time, |status| status.modified.into()))
 }
 
 /// What the end of a journal says.
@@ -246,7 +250,7 @@ pub(crate) fn purge(root: &Folder, before: DateTime<Utc>) -> io::Result<Purged> 
         }
     })?;
     for name in names {
-        if name.starts_with(DOOMED) || began(&name).is_some_and(|began| began < before) {
+        if name.starts_with(DOOMED) || began(&trash, &name).is_some_and(|began| began < before) {
             match remove(root, &name) {
                 Ok(bytes) => (purged.bytes, purged.runs) = (purged.bytes + bytes, purged.runs + 1),
                 Err(error) => purged.failed.push(format!("{TRASH}/{name} could not be removed: {error}")),
