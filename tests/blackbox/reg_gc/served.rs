@@ -43,12 +43,15 @@ fn after_runs_whatever_happens() {
     ran.stderr_has("before").stderr_has("STILL READ-ONLY").stdout_has("\"trailer\"");
     by_config(&registry, &["--yes", "--before", "exit 7", "--after", &after]).run().status(2).stderr_has("--before");
     by_config(&registry, &["--yes", "--max-delete", "0", "--redis", "127.0.0.1:1", "--after", &after]).run().status(2);
-    let running = by_config(&registry, &["--yes", "--before", "sleep 2", "--after", &after]).spawn();
-    let lock = registry.root().join(".reg-gc/lock");
-    wait_until(|| lock.exists() && stopped(&registry.root(), &["--yes"]).run().code() == Some(2), "the lock is held");
+    // It stands still as long as this test needs it.
+    let at = |name: &str| work.path().join(name);
+    let before = format!("touch {}; until [ -e {} ]; do sleep 0.02; done", at("begun").display(), at("go").display());
+    let running = by_config(&registry, &["--yes", "--before", &before, "--after", &after]).spawn();
+    wait_until(|| at("begun").exists(), "the lock is held");
     stopped(&registry.root(), &["--yes"]).run().status(2).stderr_has("another reg-gc is at work in this storage").stdout_is_empty();
     by_config(&registry, &["--online", "--yes"]).run().status(2).stderr_has("another reg-gc");
     process::signal(running.pid(), "TERM");
+    fs::write(at("go"), "").unwrap();
     running.wait().status(2).stderr_has("SIGTERM");
     assert_eq!(fs::read_to_string(&mark).unwrap().lines().count(), 4);
 }
