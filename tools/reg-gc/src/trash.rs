@@ -130,8 +130,10 @@ pub(crate) fn mirror(from: &Folder, to: &Folder, path: &str) -> io::Result<Folde
         return Ok(folder);
     }
     // Most of the way is there, so it is looked for from its end.
-    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    let above = if parent == "." { None } else { Some(mirror(from, to, parent)?) };
+    let (above, name) = match path.rsplit_once('/') {
+        Some((parent, name)) => (Some(mirror(from, to, parent)?), name),
+        None => (None, path),
+    };
     let above = above.as_ref().unwrap_or(to);
     let original = from.status(path)?;
     let mode = Mode::from_raw_mode(original.map_or(0o755, |original| original.mode));
@@ -169,13 +171,14 @@ pub(crate) fn kept(root: &Folder) -> io::Result<Vec<Kept>> {
             names.push(name.to_owned());
         }
     })?;
-    names.sort();
     let of_run = |name: String| {
         let began = began(&trash, &name)?;
         let totals = last_totals(&trash, &name);
         Some(Kept { began, items: totals.as_ref().map(|totals| totals.records), bytes: totals.map(|totals| totals.trashed), name })
     };
-    Ok(names.into_iter().filter_map(of_run).collect())
+    let mut runs: Vec<Kept> = names.into_iter().filter_map(of_run).collect();
+    runs.sort_by(|a, b| a.began.cmp(&b.began).then_with(|| a.name.cmp(&b.name)));
+    Ok(runs)
 }
 
 /// When a run began, as its name says; where that is still to come, because a clock was wrong, its folder says it.
