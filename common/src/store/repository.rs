@@ -1,6 +1,7 @@
 //! What one repository holds: the digests that its folders are named by, its tags, and its links.
 
 use std::io;
+use std::sync::OnceLock;
 
 use super::folder::{Folder, Kind, Status};
 use super::{Problem, layout};
@@ -14,6 +15,10 @@ const LONGEST_LINK: usize = 1024;
 pub struct Repository {
     folder: Folder,
     path: String,
+    /// Folders of which much is looked up, open so that the paths are short.
+    layers: OnceLock<Option<Folder>>,
+    revisions: OnceLock<Option<Folder>>,
+    tags: OnceLock<Option<Folder>>,
 }
 
 /// What a link says.
@@ -49,7 +54,13 @@ impl Repository {
     /// What the system says.
     pub fn open(root: &Folder, name: &str) -> io::Result<Option<Self>> {
         let path = layout::repository(name);
-        Ok(root.folder(&path)?.map(|folder| Self { folder, path }))
+        Ok(root.folder(&path)?.map(|folder| Self {
+            folder,
+            path,
+            layers: OnceLock::new(),
+            revisions: OnceLock::new(),
+            tags: OnceLock::new(),
+        }))
     }
 
     /// Its folder.
@@ -87,6 +98,31 @@ impl Repository {
             }
         }
         found
+    }
+
+    /// The folder of its tags, open; `None` where there is none, and where it cannot be opened, which who lists it is told.
+    #[must_use]
+    pub fn tag_folder(&self) -> Option<&Folder> {
+        self.tags.get_or_init(|| self.folder.folder(layout::TAGS).ok().flatten()).as_ref()
+    }
+
+    /// What is known of the link of a digest below [`layout::LAYERS`], [`layout::REVISIONS`] or another of its folders; `None` where there
+    /// is none.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn link_status(&self, below: &str, digest: &Digest) -> io::Result<Option<Status>> {
+        let open = match below {
+            layout::LAYERS => Some(&self.layers),
+            layout::REVISIONS => Some(&self.revisions),
+            _ => None,
+        };
+        let open = open.filter(|_| matches!(digest, Digest::Sha256(_)));
+        let open = open.and_then(|open| open.get_or_init(|| self.folder.folder(&format!("{below}/sha256")).ok().flatten()).as_ref());
+        match open {
+            Some(folder) => folder.status(&format!("{}/{}", digest.hex(), layout::LINK)),
+            None => self.folder.status(&format!("{below}/{}/{}", layout::of_digest(digest), layout::LINK)),
+        }
     }
 
     /// The names of its tags, sorted: the folders of tags. Whether there is a link in each is not asked.

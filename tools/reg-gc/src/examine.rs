@@ -133,7 +133,6 @@ fn look(scene: Scene<'_>, buffer: &mut Vec<u8>, name: &str) -> Findings {
         findings: Findings::default(),
         newest: SystemTime::UNIX_EPOCH,
         in_doubt: false,
-        open: Open::of(&repository),
     };
     examination.run()
 }
@@ -196,36 +195,6 @@ struct Examination<'a> {
     newest: SystemTime,
     /// Something is not known, and may need anything that is here.
     in_doubt: bool,
-    /// Folders of which much is looked up, open so that the paths are short.
-    open: Open,
-}
-
-/// The folders of a repository that hold a folder for each digest or tag.
-pub(crate) struct Open {
-    layers: Option<Folder>,
-    revisions: Option<Folder>,
-    tags: Option<Folder>,
-}
-
-impl Open {
-    /// Opens those that are there. What cannot be opened is said by who lists it.
-    pub(crate) fn of(repository: &Repository) -> Self {
-        let open = |path: &str| repository.folder().folder(path).ok().flatten();
-        Self { layers: open("_layers/sha256"), revisions: open("_manifests/revisions/sha256"), tags: open(layout::TAGS) }
-    }
-
-    /// What is known of the link of a digest below a folder of the repository.
-    pub(crate) fn status(&self, repository: &Repository, below: &str, digest: &Digest) -> io::Result<Option<Status>> {
-        let open = match below {
-            layout::LAYERS => self.layers.as_ref(),
-            layout::REVISIONS => self.revisions.as_ref(),
-            _ => None,
-        };
-        match (open, digest) {
-            (Some(folder), Digest::Sha256(_)) => folder.status(&format!("{}/{}", digest.hex(), layout::LINK)),
-            _ => repository.folder().status(&format!("{below}/{}/{}", layout::of_digest(digest), layout::LINK)),
-        }
-    }
 }
 
 /// A tag, and what its link says.
@@ -297,7 +266,7 @@ impl Examination<'_> {
             let path = format!("{}/{name}/{}", layout::TAGS, layout::CURRENT);
             let mut holds_all = true;
             let mut current = None;
-            let link = match &self.open.tags {
+            let link = match self.repository.tag_folder() {
                 Some(tags) => repository::link(tags, &format!("{name}/{}", layout::CURRENT), self.living.manifests.buffer),
                 None => self.repository.link(&path, self.living.manifests.buffer),
             };
@@ -333,7 +302,7 @@ impl Examination<'_> {
     }
 
     fn status(&self, below: &str, digest: &Digest) -> io::Result<Option<Status>> {
-        self.open.status(self.repository, below, digest)
+        self.repository.link_status(below, digest)
     }
 
     /// When the folder of a digest without a link was changed last, where that is long ago.
@@ -496,7 +465,7 @@ impl Examination<'_> {
     /// Most tags named one thing all their lives. Most filesystems tell how many folders are in a folder without opening it.
     fn names_only_its_current(&self, tag: &Tag) -> bool {
         const ITSELF_AND_ONE: u64 = 3;
-        let (Some(current @ Digest::Sha256(_)), Some(tags)) = (&tag.current, &self.open.tags) else { return false };
+        let (Some(current @ Digest::Sha256(_)), Some(tags)) = (&tag.current, self.repository.tag_folder()) else { return false };
         let status = |path: String| tags.status(&path).ok().flatten();
         let index = format!("{}/{}/sha256", tag.name, layout::INDEX);
         status(format!("{index}/{}", current.hex())).is_some() && status(index).is_some_and(|index| index.links == ITSELF_AND_ONE)

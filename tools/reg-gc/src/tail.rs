@@ -14,7 +14,7 @@ use common::store::folder::Folder;
 use common::store::repository::Repository;
 use common::store::{Problem, layout, repositories, side_by_side};
 
-use crate::examine::{Open, read_manifest};
+use crate::examine::read_manifest;
 use crate::item::{self, Step};
 use crate::living::Read;
 use crate::plan::Plan;
@@ -82,16 +82,15 @@ impl Tail<'_, '_> {
 
     fn repository(&self, name: &str, buffer: &mut Vec<u8>) -> io::Result<()> {
         let Some(repository) = Repository::open(self.root, name)? else { return Ok(()) };
-        let open = Open::of(&repository);
         for digest in repository.digests(layout::LAYERS).names {
-            if self.is_taken(&digest) && open.status(&repository, layout::LAYERS, &digest)?.is_some() {
+            if self.is_taken(&digest) && repository.link_status(layout::LAYERS, &digest)?.is_some() {
                 self.blob(&digest)?;
             }
         }
         let mut seen = HashSet::new();
         let mut stack = Vec::new();
         for digest in repository.digests(layout::REVISIONS).names {
-            let status = open.status(&repository, layout::REVISIONS, &digest)?;
+            let status = repository.link_status(layout::REVISIONS, &digest)?;
             if status.is_some_and(|status| status.modified >= self.began) || self.is_taken(&digest) && status.is_some() {
                 stack.push(digest);
             }
@@ -140,16 +139,12 @@ impl Tail<'_, '_> {
 
     /// Whether a link that was missing is back.
     fn link_back(&self, name: &str, below: &str, what: Reclaimed, repository: &Repository, digest: &Digest) -> io::Result<bool> {
-        if repository.folder().status(&link(below, digest))?.is_some() {
+        if repository.link_status(below, digest)?.is_some() {
             return Ok(false);
         }
         let path = format!("{}/{below}/{}", layout::repository(name), layout::of_digest(digest));
         self.back(&record(what, path, Some(name), digest, layout::link_size(digest), "a push relied on it"), None)
     }
-}
-
-fn link(below: &str, digest: &Digest) -> String {
-    format!("{below}/{}/{}", layout::of_digest(digest), layout::LINK)
 }
 
 fn why(text: &str) -> Option<String> {
