@@ -1,32 +1,13 @@
 //! Flags that several tools share; what means the same is called the same.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use crate::duration::Duration;
 use crate::inventory::Alias;
 use crate::reference::Host;
-
-/// What a flag or its variable says. A variable that is set to nothing is how CI pipelines say that they have none, and says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Said<T>(Option<T>);
-
-impl<T> Said<T> {
-    /// The value, if there is one.
-    pub fn value(&self) -> Option<&T> {
-        self.0.as_ref()
-    }
-}
-
-impl<T: FromStr> FromStr for Said<T> {
-    type Err = T::Err;
-
-    fn from_str(text: &str) -> Result<Self, T::Err> {
-        Ok(Self(if text.is_empty() { None } else { Some(text.parse()?) }))
-    }
-}
 
 /// The flags by which a tool is given inventories, and the rules of trusting them.
 #[derive(Debug, Clone, Default, Args)]
@@ -70,6 +51,16 @@ pub struct NameFlags {
     /// A host whose repositories are strangers to the listed ones, even where a path is the same
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub not_alias: Vec<Host>,
+}
+
+/// The registry that `--registry` or `REG_REGISTRY` names. A variable that is set to nothing is how CI pipelines say that they have none.
+///
+/// The text is taken as it is by the command line, which repeats what it cannot read: a password may stand in it.
+///
+/// # Errors
+/// What is no host's name, without a password that stands in it.
+pub fn named_registry(text: Option<&str>) -> anyhow::Result<Option<Host>> {
+    text.filter(|text| !text.is_empty()).map(|text| text.parse().context("--registry or REG_REGISTRY")).transpose()
 }
 
 /// The flags that choose repositories.

@@ -184,6 +184,9 @@ fn a_variable_that_is_set_to_nothing_says_nothing() {
     let tool = variables.iter().fold(stopped(tree.root(), &["--yes"]), |tool, variable| tool.env(variable, ""));
     tool.run().succeeds();
     stopped(tree.root(), &[]).env("REG_GC_EVERY", "6m").run().status(2).stderr_has("--every");
+    // A password that somebody put there is repeated to nobody.
+    let ran = stopped(tree.root(), &[]).env("REG_REGISTRY", "bob:s3cret@registry.example.com").run().status(2);
+    ran.stderr_has("REG_REGISTRY").stderr_lacks("s3cret").stdout_is_empty();
 }
 
 #[test]

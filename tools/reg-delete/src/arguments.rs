@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Parser;
-use common::cli::{CommonArgs, CommonFlags, InventoryFlags, NameFlags, RegistryFlags};
+use common::cli::{CommonArgs, CommonFlags, InventoryFlags, NameFlags, RegistryFlags, named_registry};
 use common::duration::Duration;
 use common::record::Limit;
 use common::reference::Host;
@@ -69,9 +68,8 @@ impl CommonArgs for Args {
 }
 
 impl Args {
-    /// The registry that user and password belong to. A variable that is set to nothing is how CI pipelines say that they have none.
+    /// The registry that user and password belong to.
     pub(crate) fn registry(&self) -> anyhow::Result<Option<Host>> {
-        let named = self.registry.as_deref().filter(|text| !text.is_empty());
-        named.map(|text| text.parse().context("--registry or REG_REGISTRY")).transpose()
+        named_registry(self.registry.as_deref())
     }
 }

@@ -1,9 +1,10 @@
 //! The command line.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Parser;
-use common::cli::{CommonArgs, CommonFlags, InventoryFlags, NameFlags, Said};
+use common::cli::{CommonArgs, CommonFlags, InventoryFlags, NameFlags, named_registry};
 use common::duration::Duration;
 use common::record::Limit;
 use common::reference::Host;
@@ -65,7 +66,7 @@ pub(crate) struct Args {
     pub(crate) deep: bool,
     /// Whose storage it is: the host by which the inventory knows the registry
     #[arg(long, value_name = "HOST", env = "REG_REGISTRY", help_heading = "What is in use")]
-    registry: Option<Said<Host>>,
+    registry: Option<String>,
     #[command(flatten)]
     pub(crate) inventories: InventoryFlags,
     #[command(flatten)]
@@ -143,8 +144,8 @@ impl Args {
     }
 
     /// Whose storage it is.
-    pub(crate) fn registry(&self) -> Option<&Host> {
-        self.registry.as_ref().and_then(Said::value)
+    pub(crate) fn registry(&self) -> anyhow::Result<Option<Host>> {
+        named_registry(self.registry.as_deref())
     }
 
     /// How long lies between two runs of a sidecar.
@@ -155,5 +156,23 @@ impl Args {
     /// Where each run leaves how it ended.
     pub(crate) fn health(&self) -> Option<&Path> {
         self.health.as_ref().and_then(Said::value).map(PathBuf::as_path)
+    }
+}
+
+/// What a flag or its variable says. A variable that is set to nothing is how CI pipelines say that they have none.
+#[derive(Debug, Clone)]
+struct Said<T>(Option<T>);
+
+impl<T> Said<T> {
+    fn value(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+impl<T: FromStr> FromStr for Said<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        Ok(Self(if text.is_empty() { None } else { Some(text.parse()?) }))
     }
 }

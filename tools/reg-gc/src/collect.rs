@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use common::cli::{self, Context, Output, Refused, Status};
 use common::inventory::{Distrust, Inventory};
 use common::record::{Header, ReclaimResult, ReclaimTotals, Scope, Sum, Trailer};
+use common::reference::Host;
 use common::store::folder::Folder;
 use common::store::layout;
 
@@ -46,8 +47,9 @@ pub(crate) fn once(args: &Args, context: &Context) -> anyhow::Result<Status> {
         return undo::run(args, context, &root, wanted.as_deref());
     }
     let now = Utc::now();
+    let registry = args.registry()?;
     let inventory = inventory(args, now)?;
-    let collection = Collection { args, context, source: &source, root: &root, inventory: inventory.as_ref(), now };
+    let collection = Collection { args, context, source: &source, root: &root, registry, inventory: inventory.as_ref(), now };
     if args.yes { collection.act() } else { collection.show() }
 }
 
@@ -68,6 +70,8 @@ struct Collection<'a> {
     context: &'a Context,
     source: &'a Source,
     root: &'a Folder,
+    /// Whose storage it is, where that was said.
+    registry: Option<Host>,
     inventory: Option<&'a Inventory>,
     now: DateTime<Utc>,
 }
@@ -271,7 +275,7 @@ impl Collection<'_> {
         if let Some(inventory) =
             self.inventory.filter(|_| args.untagged && !args.inventories.in_use.is_empty() && !plan.repositories.is_empty())
         {
-            let is_named = match args.registry() {
+            let is_named = match &self.registry {
                 Some(host) => {
                     let by_path = |name| inventory.of_repository(host, name).iter().any(Inventory::is_trusted_use);
                     inventory.names_registry(host) || names().any(by_path)
@@ -279,9 +283,9 @@ impl Collection<'_> {
                 None => names().any(|name| inventory.names_path(name)),
             };
             if !is_named {
-                let registry = args.registry().map_or_else(|| "this storage".to_owned(), ToString::to_string);
+                let registry = self.registry.as_ref().map_or_else(|| "this storage".to_owned(), ToString::to_string);
                 let hint =
-                    if args.registry().is_none() { "; a storage holds no host name: say whose it is with --registry HOST" } else { "" };
+                    if self.registry.is_none() { "; a storage holds no host name: say whose it is with --registry HOST" } else { "" };
                 return Err(Refused(format!("{}{hint}", Distrust::OtherRegistry { registry })).into());
             }
         }
@@ -329,7 +333,7 @@ impl Collection<'_> {
     }
 
     fn header(&self) -> Header {
-        let scope = Scope { registry: self.args.registry().map(ToString::to_string), ..Scope::default() };
+        let scope = Scope { registry: self.registry.as_ref().map(ToString::to_string), ..Scope::default() };
         let mut header = Header::new(self.context.name(), self.context.version(), self.now).with_scope(scope);
         if let Some(scope) = &mut header.scope {
             scope.other.insert("root".to_owned(), self.source.root.display().to_string().into());
