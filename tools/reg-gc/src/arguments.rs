@@ -9,8 +9,8 @@ use common::duration::Duration;
 use common::record::Limit;
 use common::reference::Host;
 
-use crate::probe::Address;
-use crate::source::Asked;
+use common::beside::probe::Address;
+use common::beside::source::Asked;
 
 /// Gives a registry's disk space back: removes from its storage what nothing leads to, and can put it back
 #[derive(Debug, Parser)]

@@ -22,13 +22,13 @@ use crate::plan::Plan;
 use crate::registry;
 use crate::restore::{self, Back};
 use crate::rules::{Rules, Untagged};
-use crate::source::{self, Source};
 use crate::summary::{self, Done};
 use crate::sweep::{Stage, Sweep};
 use crate::tail;
 use crate::totals::Totals;
 use crate::trash::{self, Purged, Run};
 use crate::undo;
+use common::beside::source::{self, Source};
 
 /// How long a registry that writes gets to finish what it began before links went.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments; // the command line
-mod cache; // Redis, told what to forget
 mod collect; // one run
 mod every; // run after run
 mod examine; // one repository: what may go of it
@@ -14,12 +13,9 @@ mod marks; // what is known of each blob
 mod memory; // what the registry remembers
 mod owners; // which repository loses a blob: no input, no output
 mod plan; // what may go, of the whole tree
-mod probe; // whether a registry can be written to
-mod process; // a running registry, seen from outside
 mod registry; // the registry beside the storage
 mod restore; // moves things back
 mod rules; // what may go: no input, no output
-mod source; // which storage is meant
 mod summary; // what people are told
 mod sweep; // carries a plan out
 mod tail; // what was pushed meanwhile

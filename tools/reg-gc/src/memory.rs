@@ -12,18 +12,16 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use common::cli::Context;
 use common::record::{Reclaim, Reclaimed};
-use common::secret::Secret;
-use common::store::config::Cache as Configured;
 use common::store::folder::Folder;
 use rustix::fs::{Mode, OFlags};
 
 use crate::arguments::Args;
-use crate::cache::{self, Cache, Forgotten, Given, Settings};
 use crate::item::{self, Step};
 use crate::plan::Plan;
 use crate::registry;
-use crate::source::Source;
 use crate::trash::{self, JOURNAL, Run};
+use common::beside::cache::{Cache, Forgotten, Place};
+use common::beside::source::Source;
 
 /// How a run's folder says that Redis has forgotten what it took.
 const TOLD: &str = "cache-told";
@@ -38,43 +36,10 @@ pub(crate) struct Memory {
     redis: RefCell<Option<Cache>>,
 }
 
-#[derive(Debug)]
-enum Place {
-    Nowhere,
-    /// In the registry's own memory. Assumed where nothing is known of its configuration.
-    Own {
-        assumed: bool,
-    },
-    Redis(Settings),
-}
-
 impl Memory {
     /// As the command line says, else as the configuration does.
     pub(crate) fn of(args: &Args, source: &Source) -> anyhow::Result<Self> {
-        let with = |settings: Settings| -> anyhow::Result<Place> {
-            Ok(Place::Redis(settings.with_password(cache::password_from_environment()?).with_ca_file(args.ca_file.clone())))
-        };
-        let variable = std::env::var("REG_GC_REDIS").ok().filter(|url| !url.is_empty());
-        let place = match (&args.redis, variable, source.cache()) {
-            (Some(url), _, _) => with(Settings::of_url(url, Given::ByArgument)?)?,
-            (None, Some(url), _) => with(Settings::of_url(&url, Given::ByVariable)?)?,
-            (None, None, Configured::None) => Place::Nowhere,
-            (None, None, Configured::InMemory) => Place::Own { assumed: source.config.is_none() },
-            (None, None, Configured::Redis(None)) => {
-                anyhow::bail!("the configuration caches in redis and does not say at one address: name it with --redis URL")
-            }
-            (None, None, Configured::Redis(Some(redis))) => {
-                let configured = cache::Configured {
-                    addresses: redis.addresses.iter().map(String::as_str).collect(),
-                    username: Some(redis.username.as_str()),
-                    password: Some(redis.password.reveal()).filter(|password| !password.is_empty()).map(Secret::new),
-                    database: redis.database,
-                    master: redis.sentinel.as_ref().map(|sentinel| sentinel.master.as_str()),
-                    tls: redis.tls.is_some(),
-                };
-                with(Settings::of_config(configured)?)?
-            }
-        };
+        let place = Place::of(args.redis.as_deref(), args.ca_file.as_deref(), source)?;
         Ok(Self { place, redis: RefCell::new(None) })
     }
 

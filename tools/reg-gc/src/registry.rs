@@ -10,8 +10,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::arguments::Args;
 use crate::hooks::{self, Hook};
-use crate::probe::{self, Address, Credentials, Listen, Probes, Standing};
-use crate::source::Source;
+use common::beside::probe::{self, Probes, Standing};
+use common::beside::source::Source;
 
 /// How long a registry may take to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,16 +27,7 @@ pub(crate) fn is_quiet(standing: &Standing) -> bool {
 }
 
 fn probes(args: &Args, source: &Source) -> anyhow::Result<Probes> {
-    let mut addresses = args.probe.clone();
-    if addresses.is_empty()
-        && let Some(config) = &source.config
-        && let Some(addr) = &config.address
-    {
-        let prefix = Some(config.prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        addresses.extend(Address::of_config(&Listen { addr, net: None, prefix, tls: config.tls }));
-    }
-    let auth_hosts = args.auth_host.iter().map(ToString::to_string).collect();
-    Probes::new(addresses, Credentials::of(args.user.as_deref())?, auth_hosts, args.ca_file.as_deref())
+    Probes::beside(source, &args.probe, args.user.as_deref(), &args.auth_host, args.ca_file.as_deref())
 }
 
 /// Restarts the registry in the way that the command line names, and waits until it answers; `false` where it names none.

@@ -9,9 +9,9 @@ use crate::arguments::Args;
 use crate::generations::Due;
 use crate::memory::Memory;
 use crate::plan::Plan;
-use crate::probe::Standing;
 use crate::totals::Totals;
 use crate::trash::Purged;
+use common::beside::probe::Standing;
 
 /// How many problems are told one by one.
 const SENTENCES: usize = 10;

@@ -2,7 +2,7 @@
 //!
 //! All is read below `/proc`. A registry in a container has another root than we do, so its paths are looked up below
 //! `/proc/PID/root`, link by link, because an absolute link there would otherwise lead into our own files. What its
-//! configuration means is left to [`source`](crate::source).
+//! configuration means is left to [`source`](super::source).
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -16,22 +16,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// A process that is a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Process {
+pub struct Process {
     /// Its number.
-    pub(crate) pid: u32,
+    pub pid: u32,
     /// When it was started; the clock of `/proc` may put it up to a second too early.
-    pub(crate) started: DateTime<Utc>,
+    pub started: DateTime<Utc>,
 }
 
 /// What a running registry was started with.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     /// The process.
-    pub(crate) process: Process,
+    pub process: Process,
     /// The configuration file, in its own view of the files.
-    pub(crate) config: PathBuf,
+    pub config: PathBuf,
     /// Its variables.
-    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub environment: Vec<(OsString, OsString)>,
     /// Its working folder, in its own view.
     folder: PathBuf,
     /// Where its files are for us; `None` where its view is ours.
@@ -39,7 +39,7 @@ pub(crate) struct Running {
 }
 
 /// The registry of this number, or the only one that runs.
-pub(crate) fn find(proc: &Path, pid: Option<u32>) -> anyhow::Result<Running> {
+pub fn find(proc: &Path, pid: Option<u32>) -> anyhow::Result<Running> {
     if let Some(pid) = pid {
         let command = command_line(proc, pid).with_context(|| format!("process {pid}"))?;
         let Some(operand) = operand_of_serve(&command) else {
@@ -70,7 +70,7 @@ pub(crate) fn find(proc: &Path, pid: Option<u32>) -> anyhow::Result<Running> {
 
 impl Running {
     /// Where a path of the process is for us.
-    pub(crate) fn resolve(&self, path: &Path) -> anyhow::Result<PathBuf> {
+    pub fn resolve(&self, path: &Path) -> anyhow::Result<PathBuf> {
         let path = self.folder.join(path);
         match &self.root {
             None => Ok(path),
@@ -209,10 +209,10 @@ pub(crate) mod tests {
     use super::*;
 
     /// A folder with the files of `/proc` that are read, in which processes have a root of their own.
-    pub(crate) struct FakeProc(tempfile::TempDir);
+    pub struct FakeProc(tempfile::TempDir);
 
     impl FakeProc {
-        pub(crate) fn new() -> Self {
+        pub fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir_all(folder.path().join("rootfs/srv")).unwrap();
             fs::create_dir(folder.path().join("proc")).unwrap();
@@ -221,16 +221,16 @@ pub(crate) mod tests {
             Self(folder)
         }
 
-        pub(crate) fn proc(&self) -> PathBuf {
+        pub fn proc(&self) -> PathBuf {
             self.0.path().join("proc")
         }
 
         /// A path in the processes' files.
-        pub(crate) fn file(&self, path: &str) -> PathBuf {
+        pub fn file(&self, path: &str) -> PathBuf {
             self.0.path().join("rootfs").join(path)
         }
 
-        pub(crate) fn process(&self, pid: u32, command: &[&str], environment: &[&str]) {
+        pub fn process(&self, pid: u32, command: &[&str], environment: &[&str]) {
             let folder = self.proc().join(pid.to_string());
             fs::create_dir(&folder).unwrap();
             let text = |words: &[&str]| words.iter().map(|word| format!("{word}\0")).collect::<String>();

@@ -14,13 +14,15 @@
 //! to be called twice with the same things, some two seconds apart. To forget too much costs the registry a look at its storage.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::source::Source;
+use crate::secret::Secret;
+use crate::store::config;
 use anyhow::{Context as _, anyhow, bail};
-use common::secret::Secret;
 use redis::cluster::{ClusterClient, ClusterConnection, cluster_pipe};
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, TlsCertificates, Value,
@@ -206,7 +208,7 @@ impl fmt::Debug for Settings {
 /// # Errors
 /// A file that cannot be read.
 pub fn password_from_environment() -> anyhow::Result<Option<Secret>> {
-    common::cli::password_of_environment("REG_GC_REDIS_PASSWORD")
+    crate::cli::password_of_environment("REG_GC_REDIS_PASSWORD")
 }
 
 /// `host:port`, with the port that Redis has by default.
@@ -217,6 +219,50 @@ fn address(text: &str) -> anyhow::Result<(String, u16)> {
         bail!("the configuration's address of redis is not host:port; name it with --redis URL")
     };
     Ok((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(6379)))
+}
+
+/// Where a registry caches descriptors.
+#[derive(Debug)]
+pub enum Place {
+    /// Nowhere.
+    Nowhere,
+    /// In its own memory, which a restart alone empties.
+    Own {
+        /// Nothing is known of its configuration, so the worst is assumed.
+        assumed: bool,
+    },
+    /// In Redis.
+    Redis(Settings),
+}
+
+impl Place {
+    /// As `--redis` or `REG_GC_REDIS` says, else as the registry's configuration does.
+    ///
+    /// # Errors
+    /// What is no URL of a Redis, and a configuration that names none at one address.
+    pub fn of(redis: Option<&str>, ca_file: Option<&Path>, source: &Source) -> anyhow::Result<Self> {
+        let with = |settings: Settings| -> anyhow::Result<Self> {
+            Ok(Self::Redis(settings.with_password(password_from_environment()?).with_ca_file(ca_file.map(Path::to_owned))))
+        };
+        let variable = std::env::var("REG_GC_REDIS").ok().filter(|url| !url.is_empty());
+        match (redis, variable, source.cache()) {
+            (Some(url), _, _) => with(Settings::of_url(url, Given::ByArgument)?),
+            (None, Some(url), _) => with(Settings::of_url(&url, Given::ByVariable)?),
+            (None, None, config::Cache::None) => Ok(Self::Nowhere),
+            (None, None, config::Cache::InMemory) => Ok(Self::Own { assumed: source.config.is_none() }),
+            (None, None, config::Cache::Redis(None)) => {
+                bail!("the configuration caches in redis and does not say at one address: name it with --redis URL")
+            }
+            (None, None, config::Cache::Redis(Some(redis))) => with(Settings::of_config(Configured {
+                addresses: redis.addresses.iter().map(String::as_str).collect(),
+                username: Some(redis.username.as_str()),
+                password: Some(redis.password.reveal()).filter(|password| !password.is_empty()).map(Secret::new),
+                database: redis.database,
+                master: redis.sentinel.as_ref().map(|sentinel| sentinel.master.as_str()),
+                tls: redis.tls.is_some(),
+            })?),
+        }
+    }
 }
 
 /// A cache that answered once. Each use connects again, because hours may lie between.

@@ -261,7 +261,7 @@ fn trouble(error: &Error) -> Answer {
 mod tests {
     use super::super::testing::{Server, answer};
     use super::*;
-    use common::secret::Secret;
+    use crate::secret::Secret;
 
     fn reply(status: u16, allow: Option<&str>, is_registry: bool, body: &str) -> Reply {
         let allow = allow.map(|allow| allow.split(", ").map(str::to_owned).collect());

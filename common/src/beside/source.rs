@@ -1,6 +1,6 @@
 //! Which storage is meant: by a configuration, by a folder, or by a running registry.
 //!
-//! What a configuration means is [`common::store::config`]'s; what a process was started with, [`process`]'s.
+//! What a configuration means is [`crate::store::config`]'s; what a process was started with, [`process`]'s.
 //! Whether the registry can be written to now is asked elsewhere.
 
 use std::ffi::OsString;
@@ -8,47 +8,47 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::cli::Refused;
+use crate::store::config::{Cache, Config, Error};
+use crate::store::{foreign, root};
 use anyhow::{Context, bail};
-use common::cli::Refused;
-use common::store::config::{Cache, Config, Error};
-use common::store::{foreign, root};
 
-use crate::process::{self, Process};
+use super::process::{self, Process};
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// A configuration file.
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// The folder that `rootdirectory` names. Beside one of the others it says where that folder is for us.
-    pub(crate) store: Option<PathBuf>,
+    pub store: Option<PathBuf>,
     /// A running registry, by its number or the only one.
-    pub(crate) from_process: Option<Option<u32>>,
+    pub from_process: Option<Option<u32>>,
 }
 
 /// The storage that is meant.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub struct Source {
     /// The folder in which `docker/registry/v2` is, or will be once something was pushed. Where the registry has other files
     /// than we do it lies below `/proc/PID/root`, and is gone when the process ends.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// Who said so, for people: `config.yml`, `--store`, `process 12 (/etc/docker/registry/config.yml)`.
-    pub(crate) said_by: String,
+    pub said_by: String,
     /// The registry's configuration, where it is known.
-    pub(crate) config: Option<Config>,
+    pub config: Option<Config>,
     /// The registry's process, where it is known.
-    pub(crate) process: Option<Process>,
+    pub process: Option<Process>,
 }
 
 impl Source {
     /// Where the registry caches descriptors. Where that is not known the worst is assumed, which every package ships.
-    pub(crate) fn cache(&self) -> &Cache {
+    pub fn cache(&self) -> &Cache {
         self.config.as_ref().map_or(&Cache::InMemory, |config| &config.cache)
     }
 }
 
 /// Finds it. A storage that is not ours to judge is [`Refused`].
-pub(crate) fn find(asked: &Asked) -> anyhow::Result<Source> {
+pub fn find(asked: &Asked) -> anyhow::Result<Source> {
     find_in(asked, Path::new("/proc"), std::env::vars_os().collect())
 }
 
@@ -130,7 +130,7 @@ fn here(path: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::tests::FakeProc;
+    use crate::beside::process::tests::FakeProc;
 
     struct Place(tempfile::TempDir);
 
@@ -248,7 +248,7 @@ mod tests {
     fn a_running_registry_says_all_and_its_files_are_its_own() {
         let fake = FakeProc::new();
         let root = fake.file("data");
-        fs::create_dir_all(root.join(common::store::layout::TREE)).unwrap();
+        fs::create_dir_all(root.join(crate::store::layout::TREE)).unwrap();
         fs::write(fake.file("srv/c.yml"), "version: 0.1\nstorage: {filesystem: {}, cache: {blobdescriptor: inmemory}}\n").unwrap();
         fake.process(12, &["registry", "serve", "c.yml"], &["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data"]);
         let asked = Asked { from_process: Some(None), ..Asked::default() };

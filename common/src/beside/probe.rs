@@ -18,8 +18,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::source::Source;
+use crate::reference::Host;
+use crate::secret::Secret;
 use anyhow::{Context as _, bail};
-use common::secret::Secret;
 use ureq::tls::{Certificate, PemItem};
 
 pub use address::{Address, Listen};
@@ -109,7 +111,7 @@ impl Credentials {
     /// A user without a password, and a password that cannot be read.
     pub fn of(user: Option<&str>) -> anyhow::Result<Option<Self>> {
         let Some(user) = user.filter(|user| !user.is_empty()) else { return Ok(None) };
-        match common::cli::password_of_environment("REG_PASSWORD")? {
+        match crate::cli::password_of_environment("REG_PASSWORD")? {
             Some(password) => Ok(Some(Self { user: user.to_owned(), password })),
             None => bail!("user {user}: no password; set REG_PASSWORD or REG_PASSWORD_FILE"),
         }
@@ -139,6 +141,28 @@ impl Probes {
     ) -> anyhow::Result<Self> {
         let authorities = ca_file.map(certificates).transpose()?.unwrap_or_default();
         Ok(Self { addresses, credentials, auth_hosts, authorities })
+    }
+
+    /// Asks the replicas at these addresses, else the one of which the storage's configuration says where it listens.
+    ///
+    /// # Errors
+    /// As [`Credentials::of`] and [`Self::new`].
+    pub fn beside(
+        source: &Source,
+        addresses: &[Address],
+        user: Option<&str>,
+        auth_hosts: &[Host],
+        ca_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let mut addresses = addresses.to_vec();
+        if addresses.is_empty()
+            && let Some(config) = &source.config
+            && let Some(addr) = &config.address
+        {
+            let prefix = Some(config.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+            addresses.extend(Address::of_config(&Listen { addr, net: None, prefix, tls: config.tls }));
+        }
+        Self::new(addresses, Credentials::of(user)?, auth_hosts.iter().map(ToString::to_string).collect(), ca_file)
     }
 
     /// The answer of each, in the order in which they were named; all are asked at once.
