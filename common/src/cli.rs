@@ -43,6 +43,8 @@ pub enum Status {
     Partial,
     /// It was finished, and is not to be acted on: a cap was exceeded.
     Refused,
+    /// What a convention of its own says: that of monitoring plugins is the only one.
+    Own(u8),
 }
 
 impl Status {
@@ -82,8 +84,8 @@ pub struct Tool {
 #[derive(Debug, Clone, Args)]
 pub struct CommonFlags {
     /// What standard output carries: records, or a table of them; a table where it is a terminal
-    #[arg(long, value_enum, value_name = "FORMAT", global = true, help_heading = "Output")]
-    pub format: Option<Format>,
+    #[arg(long, value_name = "FORMAT", global = true, help_heading = "Output")]
+    format: Option<String>,
     /// No progress and no summary on standard error
     #[arg(long, short, global = true, help_heading = "Output")]
     pub quiet: bool,
@@ -100,6 +102,18 @@ impl CommonFlags {
     #[must_use]
     pub fn generate(&self) -> Option<&str> {
         self.generate.as_deref()
+    }
+
+    /// What `--format` says of records, where it says that.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        self.format.as_deref().and_then(|name| Format::from_str(name, false).ok())
+    }
+
+    /// Which of the tool's own [`CommonArgs::FORMATS`] standard output is to carry in the place of records.
+    #[must_use]
+    pub fn own_format(&self) -> Option<&str> {
+        self.format.as_deref().filter(|_| self.format().is_none())
     }
 }
 
@@ -121,6 +135,9 @@ pub trait CommonArgs: Parser {
     /// What the tool's `--generate` can print beside the manual page and the completions: a name and a line of help each. Other
     /// flags may go with these, and the tool's `run` writes them.
     const GENERATES: &'static [(&'static str, &'static str)] = &[];
+
+    /// What the tool's `--format` knows beside records and tables, and the tool's `run` writes itself: a name and a line of help each.
+    const FORMATS: &'static [(&'static str, &'static str)] = &[];
 
     /// The flags of every tool.
     fn common(&self) -> &CommonFlags;
@@ -212,12 +229,13 @@ pub fn main<A: CommonArgs>(tool: Tool, run: impl FnOnce(A, &Context) -> anyhow::
         let _ = subscriber.try_init();
     }
     let table = io::stdout().is_terminal();
-    let format = common.format.unwrap_or(if table { Format::Table } else { Format::Jsonl });
+    let format = common.format().unwrap_or(if table { Format::Table } else { Format::Jsonl });
     let context = Context { tool, quiet: common.quiet, format };
     match run(arguments, &context) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Partial) => ExitCode::from(1),
         Ok(Status::Refused) => ExitCode::from(3),
+        Ok(Status::Own(status)) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) && !tool.destructive => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => {
             context.say("the reader of standard output went away: stopped at once");
@@ -255,9 +273,12 @@ fn parse<A: CommonArgs>(tool: Tool, arguments: impl Iterator<Item = OsString>) -
 fn command<A: CommonArgs>(tool: Tool) -> clap::Command {
     let own = A::GENERATES.iter().map(|(name, help)| PossibleValue::new(*name).help(*help));
     let values: Vec<_> = Generate::value_variants().iter().filter_map(Generate::to_possible_value).chain(own).collect();
+    let own = A::FORMATS.iter().map(|(name, help)| PossibleValue::new(*name).help(*help));
+    let formats: Vec<_> = Format::value_variants().iter().filter_map(Format::to_possible_value).chain(own).collect();
     A::command()
         .name(tool.name)
         .version(tool.version)
+        .mut_arg("format", |format| format.value_parser(PossibleValuesParser::new(formats)))
         // What clap calls exclusive asks for nothing that is required either. What a tool writes itself may depend on other flags.
         .mut_arg("generate", |generate| generate.value_parser(PossibleValuesParser::new(values)).exclusive(A::GENERATES.is_empty()))
         .help_template("{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}")

@@ -228,6 +228,28 @@ fn row(record: &Value) -> Option<(&'static [&'static str], Vec<String>)> {
             let cells = vec![text("result"), text("what"), size("size"), text("path"), text("why")];
             (&["RESULT", "WHAT", "SIZE", "PATH", "WHY"][..], cells)
         }
+        "finding" => {
+            let place = match (text("registry").as_str(), text("repository").as_str()) {
+                ("", "") => String::new(),
+                ("", repository) => repository.to_owned(),
+                _ => name(),
+            };
+            let cells = vec![
+                text("severity"),
+                text("problem"),
+                place,
+                short_tag(&text("tag")).into_owned(),
+                short("digest"),
+                list(record.get("usedBy")),
+                text("detail"),
+            ];
+            (&["SEVERITY", "PROBLEM", "REPOSITORY", "TAG", "DIGEST", "USED BY", "DETAIL"][..], cells)
+        }
+        "repair" => {
+            let cells =
+                vec![text("result"), text("action"), text("problem"), text("repository"), text("tag"), short("digest"), text("why")];
+            (&["RESULT", "ACTION", "PROBLEM", "REPOSITORY", "TAG", "DIGEST", "WHY"][..], cells)
+        }
         "run" => {
             let bytes = if record["bytes"].is_null() { "interrupted".to_owned() } else { size("bytes") };
             (&["RUN", "ITEMS", "BYTES", "KEPT UNTIL"][..], vec![text("run"), number("items"), bytes, day("keptUntil")])

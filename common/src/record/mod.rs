@@ -9,9 +9,11 @@
 //! [`Source`] in the scope); trailers hold what only the end knows.
 
 mod deletion;
+mod finding;
 mod header;
 mod manifest;
 mod reclaim;
+mod repair;
 mod repository;
 mod tag;
 mod trailer;
@@ -19,9 +21,11 @@ mod usage;
 mod verdict;
 
 pub use deletion::{Deletion, DeletionAction, DeletionResult};
+pub use finding::{CheckTotals, Finding, Problem, Severity};
 pub use header::{Header, Input, InvalidLimit, Limit, Policy, SCHEMA, Scope, Source, SourceKind};
 pub use manifest::{Blob, Manifest};
 pub use reclaim::{Reclaim, ReclaimResult, ReclaimTotals, Reclaimed, Sum};
+pub use repair::{Repair, RepairAction, RepairResult, RepairTotals};
 pub use repository::Repository;
 pub use tag::Tag;
 pub use trailer::{ListingTotals, PlanListing, PlanTotals, Trailer};
@@ -45,6 +49,10 @@ pub enum Kind {
     Deletion,
     /// [`Reclaim`]
     Reclaim,
+    /// [`Finding`]
+    Finding,
+    /// [`Repair`]
+    Repair,
     /// [`Trailer`]
     Trailer,
     /// A kind that this version does not know, or that another tool owns.
@@ -63,6 +71,8 @@ impl Kind {
             "repository" => Self::Repository,
             "deletion" => Self::Deletion,
             "reclaim" => Self::Reclaim,
+            "finding" => Self::Finding,
+            "repair" => Self::Repair,
             "trailer" => Self::Trailer,
             _ => Self::Other,
         }
@@ -117,6 +127,8 @@ mod tests {
         round_trip::<Repository>(include_str!("repository.rs"), Kind::Repository);
         round_trip::<Deletion>(include_str!("deletion.rs"), Kind::Deletion);
         round_trip::<Reclaim>(include_str!("reclaim.rs"), Kind::Reclaim);
+        round_trip::<Finding>(include_str!("finding.rs"), Kind::Finding);
+        round_trip::<Repair>(include_str!("repair.rs"), Kind::Repair);
         round_trip::<Trailer>(include_str!("trailer.rs"), Kind::Trailer);
     }
 

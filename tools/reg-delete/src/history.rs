@@ -160,7 +160,7 @@ impl History {
                 self.run = None;
                 Ok(())
             }
-            Kind::Tag | Kind::Repository | Kind::Reclaim | Kind::Other => Ok(()),
+            Kind::Tag | Kind::Repository | Kind::Reclaim | Kind::Finding | Kind::Repair | Kind::Other => Ok(()),
         }
     }
 

@@ -51,7 +51,7 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
     let now = Utc::now();
     if args.yes {
         let purpose = if args.undo { Purpose::Restore } else { Purpose::Delete };
-        journal::check(args.journal.as_deref(), args.common.format, purpose)?;
+        journal::check(args.journal.as_deref(), args.common.format(), purpose)?;
     }
     // Before standard input is read for records, because a password may stand in its first line.
     let settings =
@@ -191,7 +191,7 @@ fn begin<'a>(
     header: Header,
     total: usize,
 ) -> anyhow::Result<Run<'a>> {
-    let journal = RefCell::new(Journal::open(args.journal.as_deref(), args.common.format, context, &header)?);
+    let journal = RefCell::new(Journal::open(args.journal.as_deref(), args.common.format(), context, &header)?);
     let progress = context.progress();
     progress.expect(u64::try_from(total).unwrap_or(u64::MAX));
     Ok(Run { journal, tally: RefCell::default(), inventory, jobs: settings.jobs.max(1), progress })

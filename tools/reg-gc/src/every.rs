@@ -67,6 +67,7 @@ fn status(outcome: &anyhow::Result<Status>) -> u8 {
         Ok(Status::Done) => 0,
         Ok(Status::Partial) => 1,
         Ok(Status::Refused) => 3,
+        Ok(Status::Own(status)) => *status,
         Err(error) if error.chain().any(|cause| cause.is::<Refused>()) => 3,
         Err(_) => 2,
     }

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use anyhow::bail;
 use common::jsonl::{Line, Problem, Reader};
-use common::record::Kind;
+use common::record::{Finding, Kind};
 use common::reference::{Host, InvalidName, Reference, Repository};
 use serde::Deserialize;
 
@@ -49,7 +49,11 @@ fn name(line: &Line<'_>) -> anyhow::Result<Option<(Host, Repository)>> {
                 Ok(None)
             }
             Kind::Use | Kind::Manifest | Kind::Repository | Kind::Tag | Kind::Deletion => named(line).map(Some),
-            Kind::Other if line.parse::<Typed<'_>>()?.kind == "finding" => named(line).map(Some),
+            // The blobs of a storage are of no repository.
+            Kind::Finding if line.parse::<Finding>().is_ok_and(|finding| finding.registry.is_none() || finding.repository.is_none()) => {
+                Ok(None)
+            }
+            Kind::Finding => named(line).map(Some),
             _ => Ok(None),
         };
     }
@@ -88,13 +92,6 @@ fn bare_host(text: &str) -> Option<Host> {
 struct Named {
     registry: String,
     repository: String,
-}
-
-/// The kind of a record that belongs to another tool.
-#[derive(Deserialize)]
-struct Typed<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: std::borrow::Cow<'a, str>,
 }
 
 #[cfg(test)]
