@@ -8,11 +8,13 @@
 //!   [`manifest`] (what the bytes of a manifest say), [`inventory`] (trust, names, matching), [`secret`].
 //! - [`backoff`]: what all retries have in common.
 //! - `registry`: the HTTP client, behind the feature of that name, so that tools which open no socket build without it.
-//! - `store`: a registry's storage tree, read without the registry, behind the feature of that name; `beside`: what stands beside it.
+//! - `store`: a registry's storage tree, read without the registry, behind the feature of that name; `beside`: what stands beside it; `check`: what is wrong in it.
 
 pub mod backoff;
 #[cfg(feature = "store")]
 pub mod beside;
+#[cfg(feature = "store")]
+pub mod check;
 pub mod cli;
 pub mod digest;
 pub mod duration;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::lenient;
 use crate::digest::Digest;
@@ -45,6 +47,8 @@ pub(super) struct Descriptor<'a> {
     pub(super) digest: Digest,
     #[serde(default, deserialize_with = "lenient::size")]
     size: u64,
+    #[serde(default, borrow)]
+    urls: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "platform")]
     platform: Option<String>,
     #[serde(default, deserialize_with = "lenient::texts")]
@@ -70,6 +74,12 @@ impl Descriptor<'_> {
         )
     }
 
+    /// Whether the registry need not have what it points at.
+    pub(super) fn lies_elsewhere(&self) -> bool {
+        let is_foreign = |media_type: &str| media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
+        self.urls.is_some_and(has_entries) || self.media_type.as_deref().is_some_and(is_foreign)
+    }
+
     pub(super) fn is_cache_config(&self) -> bool {
         self.media_type.as_deref().is_some_and(|media_type| media_type.starts_with("application/vnd.buildkit.cacheconfig."))
     }
@@ -93,6 +103,11 @@ impl Descriptor<'_> {
             attests: attests.and_then(|digest| digest.parse().ok()),
         }
     }
+}
+
+/// Whether it is a list with something in it.
+fn has_entries(list: &RawValue) -> bool {
+    serde_json::from_str::<Vec<IgnoredAny>>(list.get()).is_ok_and(|entries| !entries.is_empty())
 }
 
 /// Whether a media type is that of a manifest or an index, of whatever family: `manifest` or `index` stands in it as a word.

@@ -152,6 +152,14 @@ impl Folder {
         Ok(Some(status))
     }
 
+    /// Opens a file, to read it piece by piece; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_file(&self, path: &str) -> io::Result<Option<std::fs::File>> {
+        Ok(self.file(path)?.map(std::fs::File::from))
+    }
+
     /// Opens a file to be read.
     fn file(&self, path: &str) -> io::Result<Option<OwnedFd>> {
         // Without waiting for the other end of what may be a pipe.

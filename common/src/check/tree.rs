@@ -1,0 +1,195 @@
+//! A whole tree, checked repository by repository.
+
+use std::collections::HashSet;
+
+use super::Depth;
+use super::blobs::{Data, Facts, State};
+use super::content::{self, Choice, Hashed};
+use super::fault::{Fault, Weight};
+use super::judge::{self, Judged, Known, of_problem};
+use super::scene::{Buffers, Content, Scene, data_of};
+use crate::digest::Digest;
+use crate::manifest::ImageConfig;
+use crate::record::Problem as Name;
+use crate::store::blobs::{Blobs, Found};
+use crate::store::folder::Folder;
+use crate::store::repositories::Repositories;
+use crate::store::{Problem, layout};
+
+/// The largest config that is read to be understood.
+const LARGEST_CONFIG: usize = 8 << 20;
+
+/// A storage tree that is being checked.
+#[derive(Debug)]
+pub struct Tree {
+    root: Folder,
+    blobs: Blobs,
+    facts: Facts,
+    depth: Depth,
+}
+
+/// A repository that was checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// What lies in it; none where it is gone.
+    pub scene: Option<Scene>,
+    /// What is wrong with it.
+    pub judged: Judged,
+}
+
+impl Tree {
+    /// Looks at all blobs below `root`, the open `rootdirectory`. How deep repositories are looked at, says `depth`; the content of blobs is
+    /// read by [`Self::hash`].
+    #[must_use]
+    pub fn read(root: Folder, depth: Depth) -> Self {
+        let blobs = Blobs::read(&root);
+        let facts = Facts::read(&root, &blobs);
+        Self { root, blobs, facts, depth }
+    }
+
+    /// The open `rootdirectory`.
+    #[must_use]
+    pub fn root(&self) -> &Folder {
+        &self.root
+    }
+
+    /// All blobs.
+    #[must_use]
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Reads and hashes the blobs that are chosen.
+    pub fn hash(&self, choice: &Choice, advance: &(dyn Fn() + Sync)) -> Hashed {
+        content::hash(&self.root, &self.blobs, &self.facts, choice, advance)
+    }
+
+    /// Hashes one blob, unless that was done.
+    #[must_use]
+    pub fn hash_one(&self, digest: &Digest) -> State {
+        if let Found::At(place) = self.blobs.find(digest) {
+            if self.facts.state(place) == State::Unread {
+                content::hash_at(&self.root, &self.blobs, &self.facts, place);
+            }
+            return self.facts.state(place);
+        }
+        State::Unread
+    }
+
+    /// The blobs that were read and found damaged, in the order of their places.
+    pub fn damaged(&self) -> impl Iterator<Item = Digest> {
+        (0..self.blobs.len()).filter(|place| self.facts.state(*place) == State::Corrupt).filter_map(|place| self.blobs.at(place))
+    }
+
+    /// Checks a repository. Where something is wrong it is looked at once more, and what is wrong both times is told: the rest was on its
+    /// way, in or out.
+    #[must_use]
+    pub fn check(&self, name: &str, buffers: &mut Buffers) -> Checked {
+        let first = self.look(name, buffers);
+        if first.judged.faults.iter().all(|fault| fault.weight == Weight::Space) {
+            return first;
+        }
+        let mut second = self.look(name, buffers);
+        let same = |one: &Fault, other: &Fault| one.problem == other.problem && one.path == other.path && one.digest == other.digest;
+        second.judged.faults.retain(|fault| fault.weight == Weight::Space || first.judged.faults.iter().any(|other| same(fault, other)));
+        second
+    }
+
+    fn look(&self, name: &str, buffers: &mut Buffers) -> Checked {
+        match Scene::read(&self.root, &self.blobs, name, buffers) {
+            Ok(Some(scene)) => {
+                if self.depth >= Depth::Config {
+                    self.read_configs(&scene, buffers);
+                }
+                Checked { judged: judge::judge(&scene, self.depth, self), scene: Some(scene) }
+            }
+            Ok(None) => Checked { scene: None, judged: Judged::default() },
+            Err(problem) => {
+                let fault = Fault { repository: Some(name.to_owned()), ..of_problem(&problem) };
+                Checked { scene: None, judged: Judged { faults: vec![fault], images: Vec::new() } }
+            }
+        }
+    }
+
+    /// Reads the configs that are not known yet.
+    fn read_configs(&self, scene: &Scene, buffers: &mut Buffers) {
+        for manifest in scene.manifests.values().filter_map(Content::manifest) {
+            let Some(digest) = &manifest.config else { continue };
+            let Found::At(place) = self.blobs.find(digest) else { continue };
+            let known = self.facts.state(place);
+            let is_read = match known {
+                State::Unread => false,
+                State::Good => !manifest.has_image_config,
+                State::Corrupt | State::NoConfig | State::Unreadable => true,
+            };
+            if is_read || !matches!(self.facts.at(place), Data::Size(size) if size <= LARGEST_CONFIG as u64) {
+                continue;
+            }
+            let state = match self.blobs.read_data(&self.root, digest, LARGEST_CONFIG, &mut buffers.data) {
+                Ok(false) => continue,
+                Ok(true) if !digest.matches(&buffers.data) => State::Corrupt,
+                Ok(true) if manifest.has_image_config && ImageConfig::parse(&buffers.data).is_err() => State::NoConfig,
+                Ok(true) => State::Good,
+                Err(_) => State::Unreadable,
+            };
+            self.facts.set_state(place, state);
+        }
+    }
+
+    /// What is wrong among the blobs, and with the folders in which repositories lie. `told` are the digests that the repositories' faults
+    /// are about.
+    #[must_use]
+    pub fn rest(&self, repositories: &Repositories, told: &HashSet<Digest>) -> Vec<Fault> {
+        let problems = self.blobs.problems.iter().chain(&self.facts.problems).chain(&repositories.problems);
+        let mut faults: Vec<Fault> = problems.map(of_problem).collect();
+        for name in &repositories.empty {
+            faults.push(Fault {
+                repository: Some(name.clone()),
+                ..fault(layout::repository(name), Name::RepositoryEmpty, Weight::Space, "a folder with nothing in it")
+            });
+        }
+        for place in 0..self.blobs.len() {
+            let Some(digest) = self.blobs.at(place).filter(|digest| !told.contains(digest)) else { continue };
+            let found = match (self.facts.at(place), self.facts.state(place)) {
+                (Data::Missing, _) => fault(
+                    layout::blob(&digest),
+                    Name::LinkLeftover,
+                    Weight::Space,
+                    "the folder of a blob that is gone, and that nothing needs",
+                ),
+                // A push of the same content would be told that it is there, and be broken.
+                (_, State::Corrupt) => fault(
+                    data_of(&digest),
+                    Name::BlobCorrupt,
+                    Weight::Stumble,
+                    "the content does not hash to its digest; no manifest needs it, and a push that brings it would be broken",
+                ),
+                (_, State::Unreadable) => {
+                    fault(data_of(&digest), Name::Unreadable, Weight::Unknown, "the content cannot be read to its end")
+                }
+                _ => continue,
+            };
+            faults.push(Fault { digest: Some(digest), ..found });
+        }
+        faults.sort();
+        faults.dedup();
+        faults
+    }
+}
+
+fn fault(path: String, problem: Name, weight: Weight, detail: &str) -> Fault {
+    Fault { weight, problem, detail: detail.to_owned(), ..of_problem(&Problem::new(path, "")) }
+}
+
+impl Known for Tree {
+    fn data(&self, digest: &Digest) -> Data {
+        self.facts.data(&self.root, &self.blobs, digest)
+    }
+
+    fn state(&self, digest: &Digest) -> State {
+        match self.blobs.find(digest) {
+            Found::At(place) => self.facts.state(place),
+            Found::Absent | Found::Unknown => State::Unread,
+        }
+    }
+}
