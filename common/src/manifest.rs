@@ -14,6 +14,7 @@ mod created;
 mod descriptor;
 mod lenient;
 mod references;
+mod schema;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -27,6 +28,7 @@ pub use created::{Created, EARLIEST};
 pub use descriptor::Child;
 use descriptor::Descriptor;
 pub use references::References;
+pub use schema::violations;
 
 /// Docker's image manifest, version 2, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
