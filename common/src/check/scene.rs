@@ -5,7 +5,7 @@ use std::io;
 use std::time::SystemTime;
 
 use crate::digest::Digest;
-use crate::manifest::Manifest;
+use crate::manifest::{self, Manifest};
 use crate::store::blobs::Blobs;
 use crate::store::folder::{Folder, Kind};
 use crate::store::repository::{Link, Repository, link};
@@ -306,7 +306,7 @@ impl Reading<'_> {
             });
         }
         match Manifest::parse(data, None) {
-            Ok(manifest) => Content::Whole { violations: Vec::new(), manifest: Box::new(manifest) },
+            Ok(manifest) => Content::Whole { violations: manifest::violations(None, data), manifest: Box::new(manifest) },
             Err(error) => Content::Invalid(error.to_string()),
         }
     }

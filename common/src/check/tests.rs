@@ -51,8 +51,12 @@ impl Fixture {
         tree
     }
 
+    fn config_descriptor(&self) -> Value {
+        json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": self.config, "size": 37})
+    }
+
     fn image_of(&self, layer: &Digest, size: u64) -> Value {
-        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": self.config, "size": 37});
+        let config = self.config_descriptor();
         json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config,
             "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size}]})
     }
@@ -167,7 +171,7 @@ fn each_fault_is_told_once_with_its_tags() {
     case(
         "no tag leads to it",
         |tree| {
-            tree.manifest(&json!({"schemaVersion": 2, "config": {"digest": tree.config, "size": 37}, "layers": []}));
+            tree.manifest(&json!({"schemaVersion": 2, "config": tree.config_descriptor(), "layers": []}));
         },
         &[(Problem::RevisionOverwritten, Space, "")],
     );
@@ -215,8 +219,8 @@ fn each_fault_is_told_once_with_its_tags() {
     case(
         "an orphan",
         |tree| {
-            tree.manifest(&json!({"schemaVersion": 2, "config": {"digest": tree.config, "size": 37}, "layers": [],
-                "subject": {"mediaType": "a", "digest": Digest::of(b"gone"), "size": 1}}));
+            tree.manifest(&json!({"schemaVersion": 2, "config": tree.config_descriptor(), "layers": [],
+                "subject": {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": Digest::of(b"gone"), "size": 1}}));
         },
         &[(Problem::ReferrerOrphan, Space, "")],
     );
@@ -289,7 +293,7 @@ fn what_lies_elsewhere_is_not_missed() {
     let layer = |more: Value| {
         let mut layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": gone, "size": 9});
         layer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({"schemaVersion": 2, "config": {"digest": tree.config, "size": 37}, "layers": [layer]})
+        json!({"schemaVersion": 2, "config": tree.config_descriptor(), "layers": [layer]})
     };
     tree.tag("a", &tree.manifest(&layer(json!({"urls": ["https://example.com/x"]}))));
     tree.tag("b", &tree.manifest(&layer(json!({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}))));
