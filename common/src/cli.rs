@@ -11,6 +11,8 @@
 
 mod flags;
 mod inventories;
+#[cfg(feature = "registry")]
+pub mod operand;
 mod output;
 mod password;
 mod progress;

@@ -4,7 +4,6 @@ mod configs; // image configs, each read once
 mod contents; // what a repository holds, as records: no input, no output, no clock
 mod named; // repositories named on standard input
 mod names; // which repositories there are
-mod operand; // what the command line names: no input, no output
 mod read; // one repository: what is asked for it
 mod section; // one registry: from its header to its trailer
 mod served; // a registry that is asked over HTTP
@@ -19,12 +18,12 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use common::cli::operand::{self, Operand, Wanted};
 use common::cli::{self, CommonArgs, CommonFlags, Context, RegistryFlags, RepositoryFlags, Status, Tool, bytes, count};
 use common::pattern::RepositoryFilter;
 use common::registry::Registry;
 
 use crate::configs::Configs;
-use crate::operand::{Operand, Scheme, Wanted};
 use crate::read::Source;
 use crate::section::What;
 use crate::served::Failed;
@@ -157,12 +156,7 @@ async fn list(
     let mut unlisted = 0;
     let mut summary = String::new();
     for wanted in wanted {
-        let mut settings = settings.clone();
-        match wanted.scheme {
-            Scheme::Unsaid => {}
-            Scheme::Http => settings.plain_http = true,
-            Scheme::Https => (settings.plain_http, settings.tls_only) = (false, true),
-        }
+        let settings = wanted.scheme.applied_to(settings);
         let result = match Registry::open(&wanted.host, &settings) {
             Ok(registry) => {
                 let source = Source::new(registry, settings.jobs, Rc::clone(&configs), Rc::clone(&progress));

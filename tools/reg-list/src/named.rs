@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::io::BufRead;
 
 use anyhow::bail;
+use common::cli::operand::{Part, Scheme, Wanted};
 use common::jsonl::{Line, Problem, Reader};
 use common::record::{Finding, Kind};
 use common::reference::{Host, InvalidName, Reference, Repository};
 use serde::Deserialize;
-
-use crate::operand::{Part, Scheme, Wanted};
 
 /// Reads them all, each once, grouped by registry in the order in which they came.
 ///

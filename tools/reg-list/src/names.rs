@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use common::cli::operand::Part;
 use common::pattern::RepositoryFilter;
 use common::reference::Repository;
 use common::registry::{self, Registry};
 use tokio::sync::mpsc;
-
-use crate::operand::Part;
 
 /// How many names are taken from the catalog before they are needed.
 const AHEAD: usize = 64;

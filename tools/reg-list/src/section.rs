@@ -6,12 +6,12 @@
 use std::io;
 
 use chrono::{DateTime, Utc};
+use common::cli::operand::Wanted;
 use common::cli::{Context, Output, Status};
 use common::record::{Header, Repository as Closing, Scope, Tag as TagRecord, Trailer};
 use common::reference::{Repository, Tag};
 
 use crate::contents::Found;
-use crate::operand::Wanted;
 use crate::totals::Totals;
 
 /// How many sentences are said about repositories of one registry; the rest is counted.

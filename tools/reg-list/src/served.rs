@@ -9,6 +9,7 @@ use std::io;
 use std::rc::Rc;
 
 use chrono::Utc;
+use common::cli::operand::{Part, Wanted};
 use common::cli::{Context, Output, Status};
 use common::pattern::RepositoryFilter;
 use common::reference::{Repository, Tag};
@@ -18,7 +19,6 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::contents::Found;
 use crate::names::{self, Name};
-use crate::operand::{Part, Wanted};
 use crate::read::{self, Source};
 use crate::section::{Listed, Section, What};
 use crate::totals::Totals;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use chrono::Utc;
+use common::cli::operand::Wanted;
 use common::cli::{Context, Output, Progress, Refused, Status};
 use common::pattern::RepositoryFilter;
 use common::reference::Repository;
@@ -13,7 +14,6 @@ use common::store::repositories;
 use common::store::{Problem, layout, root, side_by_side};
 
 use crate::configs::SharedConfigs;
-use crate::operand::Wanted;
 use crate::section::{Section, What};
 use crate::totals::Totals;
 use crate::tree::{self, Buffers, Tree};

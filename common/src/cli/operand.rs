@@ -1,21 +1,23 @@
-//! What the command line names: registries and prefixes, and to which registry user and password belong. Pure.
+//! What the command line names: registries and prefixes, and to which registry user and password belong. No input, no output.
 
+use crate::reference::{DOCKER_HUB, Host, Repository};
+use crate::registry::Settings;
 use anyhow::{Context as _, bail};
-use common::reference::{DOCKER_HUB, Host, Repository};
 
-/// One registry to be listed: a section of the output.
+/// One registry to be asked, and what of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) host: Host,
+pub struct Wanted {
+    /// Its host.
+    pub host: Host,
     /// What an operand said to speak.
-    pub(crate) scheme: Scheme,
+    pub scheme: Scheme,
     /// What of it.
-    pub(crate) part: Part,
+    pub part: Part,
 }
 
 /// What is to be spoken to a registry. Of two that differ the later counts here: TLS is given up by no slip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scheme {
+pub enum Scheme {
     /// Nothing was said.
     Unsaid,
     /// `http://`
@@ -24,9 +26,23 @@ pub(crate) enum Scheme {
     Https,
 }
 
-/// What of a registry is to be listed.
+impl Scheme {
+    /// The client's settings with what was said here.
+    #[must_use]
+    pub fn applied_to(self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        match self {
+            Self::Unsaid => {}
+            Self::Http => settings.plain_http = true,
+            Self::Https => (settings.plain_http, settings.tls_only) = (false, true),
+        }
+        settings
+    }
+}
+
+/// What of a registry is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// What its catalog names.
     All,
     /// What its catalog names at or below these prefixes.
@@ -37,7 +53,8 @@ pub(crate) enum Part {
 
 impl Part {
     /// The prefixes of the header's scope.
-    pub(crate) fn prefixes(&self) -> Vec<String> {
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<String> {
         match self {
             Self::All => Vec::new(),
             Self::Below(repositories) | Self::Named(repositories) => repositories.iter().map(ToString::to_string).collect(),
@@ -47,15 +64,21 @@ impl Part {
 
 /// `REGISTRY[/PREFIX]`, with or without a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Operand {
-    pub(crate) host: Host,
-    scheme: Scheme,
-    prefix: Option<Repository>,
+pub struct Operand {
+    /// The registry.
+    pub host: Host,
+    /// What it says to speak.
+    pub scheme: Scheme,
+    /// What of the registry, where it is not all of it.
+    pub prefix: Option<Repository>,
 }
 
 impl Operand {
     /// Reads `REGISTRY[/PREFIX]`.
-    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// What is neither, without a password that stands in it.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         let (scheme, name) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
             (Some(name), _) => (Scheme::Http, name),
             (None, Some(name)) => (Scheme::Https, name),
@@ -90,14 +113,16 @@ impl Operand {
     }
 
     /// What it names, and nothing else of that registry.
-    pub(crate) fn wanted(&self) -> Wanted {
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
         let part = self.prefix.clone().map_or(Part::All, |prefix| Part::Below(vec![prefix]));
         Wanted { host: self.host.clone(), scheme: self.scheme, part }
     }
 }
 
 /// Puts operands together, one section for each registry, in the order in which registries were named first.
-pub(crate) fn by_registry(operands: &[Operand]) -> Vec<Wanted> {
+#[must_use]
+pub fn by_registry(operands: &[Operand]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for operand in operands {
         let place = wanted.iter().position(|wanted| wanted.host == operand.host);
@@ -119,7 +144,10 @@ pub(crate) fn by_registry(operands: &[Operand]) -> Vec<Wanted> {
 
 /// The registry that user and password belong to: the one named by `--registry` or `REG_REGISTRY`, for which they were set; else the
 /// only one named as operand.
-pub(crate) fn bound_host(operands: &[Operand], registry: Option<&Operand>, has_user: bool) -> anyhow::Result<Option<Host>> {
+///
+/// # Errors
+/// A user where several registries are named and nobody said whose user it is.
+pub fn bound_host(operands: &[Operand], registry: Option<&Operand>, has_user: bool) -> anyhow::Result<Option<Host>> {
     let named = by_registry(operands);
     match (named.as_slice(), registry) {
         (_, Some(registry)) => Ok(Some(registry.host.clone())),
