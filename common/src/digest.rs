@@ -82,6 +82,15 @@ impl Digest {
         }
     }
 
+    /// Begins to hash bytes that come one after the other, by this digest's own algorithm.
+    #[must_use]
+    pub fn hasher(&self) -> Hashing {
+        match self {
+            Self::Sha256(_) => Hashing::Sha256(Sha256::new()),
+            Self::Sha512(_) => Hashing::Sha512(Box::new(Sha512::new())),
+        }
+    }
+
     /// The raw digest, 32 or 64 bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -118,6 +127,34 @@ impl Digest {
         let mut text = self.to_string();
         text.truncate(self.algorithm().len() + 1 + 12);
         text
+    }
+}
+
+/// Bytes that are being hashed, too many to be held at once.
+#[derive(Debug, Clone)]
+pub enum Hashing {
+    /// By SHA-256.
+    Sha256(Sha256),
+    /// By SHA-512; boxed because it is rare and large.
+    Sha512(Box<Sha512>),
+}
+
+impl Hashing {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all that came.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        match self {
+            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            Self::Sha512(hasher) => Digest::Sha512(Box::new(hasher.finalize().into())),
+        }
     }
 }
 
@@ -201,6 +238,13 @@ mod tests {
         assert!(sha512.matches(b""));
         assert!(!sha512.matches(b"x"));
         assert!(Digest::of(b"x").matches(b"x"));
+        for digest in [Digest::of(b""), sha512.clone()] {
+            assert_eq!(digest.hasher().finish(), digest);
+            let mut hasher = digest.hasher();
+            hasher.update(b"ab");
+            hasher.update(b"c");
+            assert!(hasher.finish().matches(b"abc"));
+        }
     }
 
     #[test]

@@ -1,17 +1,112 @@
 //! Blobs: `GET /v2/<name>/blobs/<digest>` (distribution-spec, "Pulling blobs").
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::{self, HeaderValue};
 
 use super::auth::Access;
 use super::error::{Error, Trouble};
-use super::transport::{Read, Transport};
+use super::transport::{Algorithm, Answer, Ask, Read, TRIES, Transport};
 use crate::digest::Digest;
 use crate::reference::Repository;
 
-pub(super) async fn get(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
+/// What a registry says of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has one of this size, where it says that.
+    There(Option<u64>),
+    /// It has none.
+    Missing,
+}
+
+/// What came of a blob that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    /// How many bytes came.
+    pub size: u64,
+    /// What they hash to, by the algorithm of the digest asked for.
+    pub digest: Digest,
+}
+
+/// How often what is only a first question is asked.
+const FEW: u32 = 3;
+
+/// How long a blob may take as long as its bytes do not stop coming.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads a blob as it comes, whatever it hashes to.
+pub(super) async fn unverified(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
+    answer(transport, repository, digest, limit).await.map(|answer| answer.body)
+}
+
+async fn answer(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Answer, Error> {
     let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
-    let answer = transport.send(&transport.ask(Method::GET, url, Access::Pull(repository), limit)).await?.success()?;
+    let answer = transport.send(&transport.ask(Method::GET, url, Access::Pull(repository), limit)).await?;
+    if is_gone_elsewhere(&answer) { Err(answer.error().of_missing_blob()) } else { answer.success() }
+}
+
+/// Whether the storage behind a redirect says that it has no such blob, in its own words.
+fn is_gone_elsewhere(answer: &Answer) -> bool {
+    answer.foreign && answer.status.as_u16() == 404
+}
+
+/// Whether a blob is there, and how large: by HEAD; where that says nothing, by a GET that reads no more than a byte.
+pub(super) async fn presence(transport: &Transport, repository: &Repository, digest: &Digest) -> Result<Presence, Error> {
+    let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
+    let mut ask = transport.ask(Method::HEAD, url, Access::Pull(repository), 0);
+    ask.tries = FEW;
+    match transport.send(&ask).await {
+        Ok(answer) if answer.status.is_success() => {
+            if let Some(size) = length(&answer) {
+                return Ok(Presence::There(Some(size)));
+            }
+        }
+        // It has no words to tell a missing blob from a missing endpoint, some registries know no HEAD, and a storage may refuse it.
+        Ok(_) => {}
+        Err(error) if error.is_unreachable() || error.is_unauthorized() => return Err(error),
+        Err(_) => {}
+    }
+    let mut ask = Ask { method: Method::GET, tries: TRIES, read: Read::Beginning, ..ask };
+    ask.headers.push((header::RANGE, HeaderValue::from_static("bytes=0-0")));
+    let answer = transport.send(&ask).await?;
+    match answer.status.as_u16() {
+        206 => Ok(Presence::There(answer.header(header::CONTENT_RANGE).and_then(|range| range.rsplit('/').next()?.trim().parse().ok()))),
+        200..300 => Ok(Presence::There(length(&answer))),
+        // No byte to be had: of the empty blob that is as it should be.
+        416 => Ok(Presence::There(Some(0))),
+        404 => {
+            let error = answer.error();
+            if answer.foreign || error.is_blob_unknown() || error.is_name_unknown() { Ok(Presence::Missing) } else { Err(error) }
+        }
+        _ => Err(answer.error()),
+    }
+}
+
+fn length(answer: &Answer) -> Option<u64> {
+    answer.header(header::CONTENT_LENGTH)?.trim().parse().ok()
+}
+
+/// Reads a blob to its end, or until there are more bytes than `most`, and holds none of it.
+pub(super) async fn hash(transport: &Transport, repository: &Repository, digest: &Digest, most: u64) -> Result<Hashed, Error> {
+    let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
+    let mut ask = transport.ask(Method::GET, url, Access::Pull(repository), 0);
+    ask.read = Read::Hashed(Algorithm::of(digest), most);
+    // Each try reads all of it again.
+    (ask.total, ask.tries) = (A_DAY, FEW);
+    let answer = transport.send(&ask).await?;
+    if is_gone_elsewhere(&answer) {
+        return Err(answer.error().of_missing_blob());
+    }
+    let answer = answer.success()?;
+    match answer.hashed {
+        Some((size, digest)) => Ok(Hashed { size, digest }),
+        None => Err(answer.content_error("the answer has no body")),
+    }
+}
+
+pub(super) async fn get(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
+    let answer = answer(transport, repository, digest, limit).await?;
     if digest.matches(&answer.body) {
         Ok(answer.body)
     } else {
@@ -66,6 +161,76 @@ mod tests {
         assert!(get(b"content", 6).await.unwrap_err().to_string().contains("more than the 6 bytes"));
         assert!(get(b"other", 100).await.unwrap_err().to_string().contains("does not match its digest"));
         assert_eq!(server.lines()[0], format!("GET /v2/a/b/blobs/{}", Digest::of(b"content")));
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_there_by_head_or_else_by_a_byte() {
+        let head =
+            |answer: Reply, get: Reply| Server::start(move |request| if request.method == "HEAD" { answer.clone() } else { get.clone() });
+        let there = |size| Some(Presence::There(size));
+        let part = || reply(206, "c").header("Content-Range", "bytes 0-0/7");
+        for (by_head, by_get, expected, requests) in [
+            (reply(200, "content"), reply(500, ""), there(Some(7)), 1),
+            (reply(405, ""), part(), there(Some(7)), 2),
+            (reply(405, ""), reply(200, "content"), there(Some(7)), 2),
+            (reply(404, ""), part(), there(Some(7)), 2),
+            (reply(404, ""), fault(404, "BLOB_UNKNOWN"), Some(Presence::Missing), 2),
+            (reply(404, ""), fault(404, "NAME_UNKNOWN"), Some(Presence::Missing), 2),
+            (reply(404, ""), reply(404, "404 page not found"), None, 2),
+            (reply(404, ""), reply(416, ""), there(Some(0)), 2),
+            (reply(403, ""), fault(403, "DENIED"), None, 2),
+            (reply(500, ""), fault(500, "UNKNOWN"), None, 9),
+        ] {
+            let server = head(by_head.clone(), by_get.clone());
+            let registry = server.registry();
+            let result = registry.blob_presence(&repository("a"), &Digest::of(b"content")).await;
+            assert_eq!((result.ok(), server.requests().len()), (expected, requests), "{by_head:?} {by_get:?}");
+            assert_eq!(registry.requests(), requests as u64);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_leads_to_where_the_blob_is_and_its_404_is_no_endpoint_that_is_missing() {
+        let storage = Server::start(|request| if request.path == "/there" { reply(200, "content") } else { reply(404, "<Error/>") });
+        let (there, gone) = (storage.url("/there"), storage.url("/gone"));
+        let digest = Digest::of(b"content");
+        let server = Server::start(move |request| {
+            reply(307, "").header("Location", if request.path.contains("/a/") { there.clone() } else { gone.clone() })
+        });
+        let registry = server.registry();
+        assert_eq!(registry.blob_presence(&repository("a"), &digest).await.unwrap(), Presence::There(Some(7)));
+        assert_eq!(registry.blob_presence(&repository("b"), &digest).await.unwrap(), Presence::Missing);
+        assert_eq!(registry.blob_hash(&repository("a"), &digest, 7).await.unwrap().digest, digest);
+        for error in [
+            registry.blob_hash(&repository("b"), &digest, 7).await.unwrap_err(),
+            registry.blob_unverified(&repository("b"), &digest, 7).await.unwrap_err(),
+        ] {
+            assert!(error.is_blob_unknown(), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_hashed_as_it_comes() {
+        let large = vec![7; 1 << 20];
+        for (answer, most, expected) in [
+            (reply(200, large.clone()), 1 << 20, Some((1 << 20, Digest::of(&large)))),
+            (reply(200, "other"), 100, Some((5, Digest::of(b"other")))),
+            (reply(200, ""), 100, Some((0, Digest::of(b"")))),
+            (reply(200, "content").cut(3), 100, None),
+            (fault(404, "BLOB_UNKNOWN"), 100, None),
+        ] {
+            let server = Server::start(move |_| answer.clone());
+            let result = server.registry().blob_hash(&repository("a"), &Digest::of(b"x"), most).await;
+            match expected {
+                Some((size, digest)) => assert_eq!(result.unwrap(), Hashed { size, digest }),
+                None => assert!(result.as_ref().is_err_and(|error| error.is_cut_short() || error.is_blob_unknown()), "{result:?}"),
+            }
+        }
+        let server = Server::start(|_| reply(200, vec![0; 1 << 16]).endless());
+        let registry = server.registry();
+        let hashed = registry.blob_hash(&repository("a"), &Digest::of(b"x"), 1000).await.unwrap();
+        assert!(hashed.size > 1000 && hashed.size < 10 << 20, "it stops where it is too much: {hashed:?}");
+        assert_eq!(registry.hashed(), hashed.size);
     }
 
     #[tokio::test]

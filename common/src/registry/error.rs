@@ -124,6 +124,15 @@ impl Error {
         self
     }
 
+    /// The same error, which is that of a storage behind the registry and means what the registry says of a blob that it has not.
+    pub(super) fn of_missing_blob(mut self) -> Self {
+        if let Cause::Answer(answered) = &mut Arc::make_mut(&mut self.0).cause {
+            answered.reported =
+                vec![Reported { code: "BLOB_UNKNOWN".to_owned(), message: "says the storage behind the registry".to_owned() }];
+        }
+        self
+    }
+
     pub(super) fn trouble(&self) -> Option<&Trouble> {
         match &self.0.cause {
             Cause::Trouble(trouble) => Some(trouble),
@@ -215,6 +224,28 @@ impl Error {
             Cause::Setup(_) => true,
             _ => false,
         }
+    }
+
+    /// No answer came, or not all of one: nothing is known of what was asked for.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        match &self.0.cause {
+            Cause::Trouble(trouble) => !matches!(trouble, Trouble::TooLarge(_)),
+            Cause::Setup(_) | Cause::Realm(_) | Cause::Credentials(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The connection ended within an answer, at every try.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self.trouble(), Some(Trouble::CutBody(_)))
+    }
+
+    /// The answer has more bytes than were wanted.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.trouble(), Some(Trouble::TooLarge(_)))
     }
 
     /// There are no credentials, or they are wrong, cannot be read, or would have to go where they must not: something for the user

@@ -39,6 +39,40 @@ pub struct Manifest {
     pub bytes: Vec<u8>,
 }
 
+/// A manifest as it is served: what came, and what was said of it, whether that agrees or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The exact bytes.
+    pub bytes: Vec<u8>,
+    /// The `Content-Type`, without parameters and in lower case, where there is one that says what kind of manifest it is.
+    pub content_type: Option<String>,
+    /// The `Docker-Content-Digest` as it was sent.
+    pub said: Option<String>,
+    /// What of signed schema 1 was hashed.
+    signed: Option<Vec<u8>>,
+}
+
+impl Served {
+    /// What the bytes hash to; of signed schema 1, what they hash to without the signatures.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.signed.as_deref().unwrap_or(&self.bytes))
+    }
+
+    /// Whether this is the manifest of that digest. What was signed is what was hashed; bytes that are not signed, or that the registry
+    /// hashed with their signatures, as they are.
+    #[must_use]
+    pub fn is(&self, digest: &Digest) -> bool {
+        digest.matches(&self.bytes) || self.signed.as_ref().is_some_and(|signed| digest.matches(signed))
+    }
+
+    /// The digest that the registry says it has, where that is one.
+    #[must_use]
+    pub fn said_digest(&self) -> Option<Digest> {
+        self.said.as_ref()?.parse().ok()
+    }
+}
+
 /// What a registry says of a manifest without handing it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -55,6 +89,14 @@ fn ask<'a>(transport: &Transport, method: Method, repository: &'a Repository, ta
     let mut ask = transport.ask(method, url, Access::Pull(repository), LIMIT);
     ask.headers.push((header::ACCEPT, HeaderValue::from_static(ACCEPT)));
     ask
+}
+
+pub(super) async fn serve(transport: &Transport, repository: &Repository, target: &Target) -> Result<Served, Error> {
+    let answer = transport.send(&ask(transport, Method::GET, repository, target)).await?.success()?;
+    let content_type = answer.header(header::CONTENT_TYPE).map(bare).filter(|media_type| is_specific(media_type));
+    let said = answer.header(DIGEST).map(|said| super::error::plain(said.trim()));
+    let signed = schema1::payload(&answer.body);
+    Ok(Served { bytes: answer.body, content_type, said, signed })
 }
 
 pub(super) async fn get(transport: &Transport, repository: &Repository, target: &Target) -> Result<Manifest, Error> {
@@ -184,6 +226,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_served_is_told_as_it_is() {
+        let (digest, other) = (Digest::of(BODY.as_bytes()), Digest::of(b"other"));
+        let answer = reply(200, BODY).header("Content-Type", format!("{TYPE}; x=y")).header("Docker-Content-Digest", other.to_string());
+        let server = Server::start(move |_| answer.clone());
+        let served = server.registry().served(&repository("a"), &of_digest(&other)).await.unwrap();
+        assert_eq!(
+            (served.digest(), served.said_digest(), served.content_type.as_deref()),
+            (digest.clone(), Some(other.clone()), Some(TYPE))
+        );
+        assert!(served.is(&digest) && !served.is(&other));
+        let server = Server::start(|_| reply(200, BODY).header("Content-Type", "text/plain").header("Docker-Content-Digest", "nonsense"));
+        let served = server.registry().served(&repository("a"), &tag("1")).await.unwrap();
+        assert_eq!((served.said_digest(), served.said.as_deref(), served.content_type), (None, Some("nonsense"), None));
+        let (body, payload) = schema1::signed_example();
+        let server = Server::start(move |_| reply(200, body.clone()).header("Content-Type", SIGNED));
+        let served = server.registry().served(&repository("a"), &tag("1")).await.unwrap();
+        assert_eq!(served.digest(), Digest::of(payload.as_bytes()));
+        assert!(served.is(&Digest::of(&served.bytes)) && served.is(&Digest::of(payload.as_bytes())));
     }
 
     #[tokio::test]

@@ -32,8 +32,9 @@ use std::sync::Arc;
 use crate::digest::Digest;
 use crate::reference::{Host, Repository, Target};
 
+pub use blobs::{Hashed, Presence};
 pub use error::Error;
-pub use manifests::{Head, Manifest};
+pub use manifests::{Head, Manifest, Served};
 pub use settings::{Environment, Settings, Timeouts};
 pub use tags::TagList;
 
@@ -73,6 +74,11 @@ impl Registry {
         manifests::get(&self.transport, repository, target).await
     }
 
+    /// A manifest as it is served, of which nothing has been verified.
+    pub async fn served(&self, repository: &Repository, target: &Target) -> Result<Served, Error> {
+        manifests::serve(&self.transport, repository, target).await
+    }
+
     /// A manifest's digest, type and size.
     pub async fn head(&self, repository: &Repository, target: &Target) -> Result<Head, Error> {
         manifests::head(&self.transport, repository, target).await
@@ -81,6 +87,33 @@ impl Registry {
     /// A blob of at most `limit` bytes, verified.
     pub async fn blob(&self, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
         blobs::get(&self.transport, repository, digest, limit).await
+    }
+
+    /// A blob of at most `limit` bytes, of which nothing has been verified.
+    pub async fn blob_unverified(&self, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
+        blobs::unverified(&self.transport, repository, digest, limit).await
+    }
+
+    /// Whether the registry says that it has a blob, and of which size. One with an in-memory cache says so of blobs whose files are gone.
+    pub async fn blob_presence(&self, repository: &Repository, digest: &Digest) -> Result<Presence, Error> {
+        blobs::presence(&self.transport, repository, digest).await
+    }
+
+    /// What a blob really hashes to, in constant memory; reading stops once there are more bytes than `most`.
+    pub async fn blob_hash(&self, repository: &Repository, digest: &Digest, most: u64) -> Result<Hashed, Error> {
+        blobs::hash(&self.transport, repository, digest, most).await
+    }
+
+    /// How many requests were made so far, each try counted.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.transport.counts().0
+    }
+
+    /// How many bytes [`Self::blob_hash`] read so far.
+    #[must_use]
+    pub fn hashed(&self) -> u64 {
+        self.transport.counts().1
     }
 
     /// Whether the registry can really hand out a blob: one byte of it is read.

@@ -27,6 +27,8 @@ pub struct TagList {
     pub dropped: Vec<String>,
     /// The registry knows no such repository, or nothing of it but the name: listed in a catalog, and empty.
     pub ghost: bool,
+    /// Of a ghost: the registry says that it does not know it (`NAME_UNKNOWN`).
+    pub unknown: bool,
 }
 
 pub(super) async fn list(transport: &Transport, repository: &Repository) -> Result<TagList, Error> {
@@ -41,7 +43,7 @@ pub(super) async fn list(transport: &Transport, repository: &Repository) -> Resu
         }
         let answer = match transport.send(&transport.ask(Method::GET, url.clone(), Access::Pull(repository), PAGE)).await?.success() {
             Ok(answer) => answer,
-            Err(error) if error.is_name_unknown() && first => return Ok(TagList { ghost: true, ..TagList::default() }),
+            Err(error) if error.is_name_unknown() && first => return Ok(TagList { ghost: true, unknown: true, ..TagList::default() }),
             Err(error) => return Err(error),
         };
         match names(&answer, "tags")? {
@@ -131,7 +133,9 @@ mod tests {
             fault(404, "NAME_UNKNOWN"),
             fault(400, "NAME_UNKNOWN"),
         ] {
-            assert_eq!(list(answer.clone()).await.unwrap(), TagList { ghost: true, ..TagList::default() }, "{answer:?}");
+            let unknown = format!("{answer:?}").contains("status: 4");
+            let list = list(answer.clone()).await.unwrap();
+            assert_eq!((list.ghost, list.unknown, list.tags.len()), (true, unknown, 0), "{answer:?}");
         }
         assert_eq!(list(reply(200, r#"{"name":"team/app","tags":[]}"#)).await.unwrap(), TagList::default());
     }

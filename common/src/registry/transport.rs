@@ -4,7 +4,7 @@
 //! not by the HTTP library, because credentials must stay with the registry and verbs that change something must not be redirected.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::retry::{self, Decision, Outcome, Patience};
 use super::secrets::Secrets;
 use super::settings::{Settings, Timeouts};
 use crate::backoff;
+use crate::digest::{Digest, Hashing};
 use crate::reference::{DOCKER_HUB, Host, Repository};
 
 /// Where the API of Docker Hub answers; its own name is a web site.
@@ -31,7 +32,7 @@ const ERROR_BODY: usize = 64 << 10;
 const HOPS: usize = 5;
 
 /// How often a request is tried.
-const TRIES: u32 = 6;
+pub(super) const TRIES: u32 = 6;
 
 /// A request, to be made as often as it takes.
 #[derive(Debug)]
@@ -53,6 +54,31 @@ pub(super) enum Read {
     Whole(usize),
     /// The first bytes that come, and no more.
     Beginning,
+    /// None: they are hashed as they come, until there are more than this. A whole one takes as long as it takes.
+    Hashed(Algorithm, u64),
+}
+
+/// What bytes are hashed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Sha256,
+    Sha512,
+}
+
+impl Algorithm {
+    pub(super) fn of(digest: &Digest) -> Self {
+        match digest {
+            Digest::Sha256(_) => Self::Sha256,
+            Digest::Sha512(_) => Self::Sha512,
+        }
+    }
+
+    fn hasher(self) -> Hashing {
+        match self {
+            Self::Sha256 => Digest::Sha256([0; 32]).hasher(),
+            Self::Sha512 => Digest::Sha512(Box::new([0; 64])).hasher(),
+        }
+    }
 }
 
 /// An answer, whatever its status.
@@ -64,6 +90,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// How many bytes the body had and their digest, where they were to be hashed.
+    pub(super) hashed: Option<(u64, Digest)>,
     /// Whether a redirect led to another host, whose words are not the registry's.
     pub(super) foreign: bool,
     /// What was sent to prove who is asking, and may be in what came back.
@@ -111,6 +139,10 @@ pub(super) struct Transport {
     /// What could not be reached by many tries.
     dead: Mutex<HashSet<url::Origin>>,
     auth: Auth,
+    /// Requests made, each try of each.
+    requests: AtomicU64,
+    /// Bytes that were hashed as they came.
+    hashed: AtomicU64,
 }
 
 /// What is spoken to the registry.
@@ -173,11 +205,18 @@ impl Transport {
             reached: AtomicBool::new(false),
             dead: Mutex::default(),
             auth: Auth::new(host, settings),
+            requests: AtomicU64::new(0),
+            hashed: AtomicU64::new(0),
         })
     }
 
     pub(super) fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// How many requests were made, and how many bytes were hashed as they came.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.requests.load(Ordering::Relaxed), self.hashed.load(Ordering::Relaxed))
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {
@@ -350,6 +389,7 @@ impl Transport {
     /// Makes a request once, to one URL.
     async fn once(&self, ask: &Ask<'_>, url: &Url, authorization: Option<&HeaderValue>, deadline: Instant) -> Result<Answer, Trouble> {
         let started = Instant::now();
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let result = self.raw(&ask.method, url, &ask.headers, ask.body.as_deref(), authorization, ask.read, deadline, ask.total).await;
         let milliseconds = started.elapsed().as_millis();
         match &result {
@@ -406,7 +446,8 @@ impl Transport {
         }
         // The answer's first byte may take as long as the whole request; the bytes after it may not stop coming.
         let within = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
-        let first = if total > self.timeouts.total { total } else { self.timeouts.idle };
+        let is_patient = total > self.timeouts.total && !matches!(read, Read::Hashed(..));
+        let first = if is_patient { total } else { self.timeouts.idle };
         let timeout = |_| Trouble::Timeout(first);
         let mut response =
             tokio::time::timeout(within(first), request.send()).await.map_err(timeout)?.map_err(|error| match self.trouble(&error) {
@@ -417,9 +458,13 @@ impl Transport {
         let status = response.status();
         let limit = match read {
             Read::Whole(limit) if status.is_success() => limit,
-            Read::Whole(_) | Read::Beginning => ERROR_BODY,
+            Read::Whole(_) | Read::Beginning | Read::Hashed(..) => ERROR_BODY,
         };
         let mut bytes = Vec::new();
+        let mut hashing = match read {
+            Read::Hashed(algorithm, most) if status.is_success() => Some((algorithm.hasher(), 0, most)),
+            _ => None,
+        };
         if *method != Method::HEAD {
             loop {
                 let idle = within(self.timeouts.idle);
@@ -436,6 +481,15 @@ impl Transport {
                     Err(_) => return Err(Trouble::Timeout(if idle < self.timeouts.idle { total } else { idle })),
                 };
                 let Some(chunk) = chunk else { break };
+                if let Some((hasher, came, most)) = &mut hashing {
+                    hasher.update(&chunk);
+                    *came += chunk.len() as u64;
+                    self.hashed.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                    if *came > *most {
+                        break;
+                    }
+                    continue;
+                }
                 let room = limit - bytes.len();
                 bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 if matches!(read, Read::Beginning) && status.is_success() && !bytes.is_empty() {
@@ -455,6 +509,7 @@ impl Transport {
             status,
             headers: response.headers().clone(),
             body: bytes,
+            hashed: hashing.map(|(hasher, came, _)| (came, hasher.finish())),
             foreign: false,
             secrets: Secrets::of(authorization, body),
         })

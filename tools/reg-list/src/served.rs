@@ -240,7 +240,7 @@ impl Listing<'_> {
 
 /// Reads the rest of a repository whose tags are known.
 async fn finish(source: Rc<Source>, (repository, tags): Tagged, what: What, turn: u64) -> Done {
-    let TagList { tags, dropped, ghost } = match tags {
+    let TagList { tags, dropped, ghost, unknown: _ } = match tags {
         Ok(list) => list,
         Err(error) => return Done { repository, tags: Vec::new(), dropped: Vec::new(), ghost: false, outcome: Err(error) },
     };
