@@ -22,43 +22,6 @@ pub enum Digest {
     Sha512(Box<[u8; 64]>),
 }
 
-/// Hashes bytes that come piece by piece.
-#[derive(Debug, Clone)]
-pub enum Digester {
-    /// By SHA-256.
-    Sha256(Sha256),
-    /// By SHA-512.
-    Sha512(Sha512),
-}
-
-impl Digester {
-    /// One that hashes by the algorithm of a digest.
-    #[must_use]
-    pub fn like(digest: &Digest) -> Self {
-        match digest {
-            Digest::Sha256(_) => Self::Sha256(Sha256::new()),
-            Digest::Sha512(_) => Self::Sha512(Sha512::new()),
-        }
-    }
-
-    /// Takes the next piece.
-    pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    /// The digest of all pieces.
-    #[must_use]
-    pub fn finish(self) -> Digest {
-        match self {
-            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
-            Self::Sha512(hasher) => Digest::Sha512(Box::new(hasher.finalize().into())),
-        }
-    }
-}
-
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a digest: expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits")]

@@ -77,8 +77,7 @@ pub struct Manifest {
     pub config: Option<Digest>,
     /// Config and layers, each once, in the order in which they stand.
     pub blobs: Vec<Blob>,
-    /// Those of the blobs that a registry need not have, because they lie elsewhere: non-distributable layers, and those with `urls`
-    /// (image-spec, descriptor.md and layer.md).
+    /// Of the blobs, those that lie elsewhere: a registry need not have them.
     pub elsewhere: Vec<Digest>,
     /// The manifests that it names, as an index does; each once.
     pub children: Vec<Child>,
@@ -182,8 +181,7 @@ impl Manifest {
             _ => None,
         };
         let schema1 = raw.fs_layers.iter().flatten().map(|layer| Blob { digest: layer.blob_sum.clone(), size: 0 });
-        let elsewhere =
-            layers.clone().filter(|descriptor| descriptor.lies_elsewhere()).map(|descriptor| descriptor.digest.clone()).collect();
+        let elsewhere: Vec<_> = layers.clone().filter(|layer| layer.is_elsewhere()).map(|layer| layer.digest.clone()).collect();
         let named = own_config.into_iter().chain(layers).chain(blobs_of_index.iter().copied()).map(Descriptor::blob).chain(schema1);
         Self {
             kind,
@@ -191,7 +189,7 @@ impl Manifest {
             artifact_type,
             config: own_config.or(cache_config).map(|descriptor| descriptor.digest.clone()),
             blobs: each_once(named.collect(), |blob| &blob.digest),
-            elsewhere,
+            elsewhere: each_once(elsewhere, |digest| digest),
             children: each_once(children.into_iter().map(Descriptor::child).collect(), |child| &child.digest),
             subject: raw.subject.map(|subject| subject.digest),
             annotations: raw.annotations,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::blobs::{Data, Facts, State};
 use super::scene::data_of;
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::store::blobs::Blobs;
 use crate::store::folder::Folder;
 use crate::store::side_by_side;
@@ -121,7 +121,7 @@ fn hash_place(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize, buffer:
 /// # Errors
 /// What the system says.
 fn hash_file(mut file: File, like: &Digest, buffer: &mut [u8]) -> io::Result<(u64, Digest)> {
-    let (mut hasher, mut bytes) = (Digester::like(like), 0);
+    let (mut hasher, mut bytes) = (like.hasher(), 0);
     loop {
         match file.read(buffer) {
             Ok(0) => return Ok((bytes, hasher.finish())),

@@ -34,6 +34,12 @@ pub struct UseEntry {
 }
 
 impl UseEntry {
+    /// Its registry.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// The digests that it bears and that a registry could be asked for: the one pinned, the one that runs.
     pub fn manifests(&self) -> impl Iterator<Item = &Digest> {
         self.record.digest.iter().chain(&self.record.running_digest)
@@ -234,6 +240,18 @@ impl Inventory {
         RepositoryUses { own, other_name }
     }
 
+    /// Every use, in the order in which they came.
+    pub fn entries(&self) -> impl Iterator<Item = &UseEntry> {
+        self.entries.iter()
+    }
+
+    /// The uses of a repository of this path, under whatever host that nobody called a stranger: for where it is not known by which name the
+    /// registry goes.
+    pub fn of_path(&self, repository: &str) -> impl Iterator<Item = &UseEntry> {
+        let entries = self.by_path.get(repository).into_iter().flatten().filter_map(|index| self.entries.get(*index));
+        entries.filter(|entry| !self.names.is_stranger(&entry.host) && !self.names.is_stranger(&entry.canonical.0))
+    }
+
     /// The uses that hold this content, in whatever repository it lies.
     pub fn of_content(&self, digest: &Digest) -> impl Iterator<Item = &UseEntry> {
         self.by_content.get(digest).into_iter().flatten().filter_map(|index| self.entries.get(*index))
@@ -248,9 +266,7 @@ impl Inventory {
     /// where it is not known by which name the registry goes.
     #[must_use]
     pub fn names_path(&self, repository: &str) -> bool {
-        let entries = self.by_path.get(repository).into_iter().flatten().filter_map(|index| self.entries.get(*index));
-        let mut friends = entries.filter(|entry| !self.names.is_stranger(&entry.host) && !self.names.is_stranger(&entry.canonical.0));
-        friends.any(Self::is_trusted_use)
+        self.of_path(repository).any(Self::is_trusted_use)
     }
 
     /// Whether any use holds this content.
@@ -364,6 +380,7 @@ mod tests {
         assert_eq!(inventory.of_content(&A.parse().unwrap()).count(), 2);
         assert_eq!(inventory.content().collect::<Vec<_>>(), [&A.parse::<Digest>().unwrap()]);
         assert!(inventory.names_path("x") && !inventory.names_path("z"));
+        assert_eq!((inventory.of_path("x").count(), inventory.entries().count()), (1, 2));
         assert_eq!(inventory.not_listed(&"a.local".parse().unwrap()), 2);
     }
 

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use super::lenient;
 use crate::digest::Digest;
@@ -47,8 +45,8 @@ pub(super) struct Descriptor<'a> {
     pub(super) digest: Digest,
     #[serde(default, deserialize_with = "lenient::size")]
     size: u64,
-    #[serde(default, borrow)]
-    urls: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient::has_any")]
+    urls: bool,
     #[serde(default, deserialize_with = "platform")]
     platform: Option<String>,
     #[serde(default, deserialize_with = "lenient::texts")]
@@ -74,14 +72,17 @@ impl Descriptor<'_> {
         )
     }
 
-    /// Whether the registry need not have what it points at.
-    pub(super) fn lies_elsewhere(&self) -> bool {
-        let is_foreign = |media_type: &str| media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
-        self.urls.is_some_and(has_entries) || self.media_type.as_deref().is_some_and(is_foreign)
-    }
-
     pub(super) fn is_cache_config(&self) -> bool {
         self.media_type.as_deref().is_some_and(|media_type| media_type.starts_with("application/vnd.buildkit.cacheconfig."))
+    }
+
+    /// Whether what it points at is served by others: a layer that may not be distributed, or one that says from where it comes.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.urls
+            || self
+                .media_type
+                .as_deref()
+                .is_some_and(|media_type| media_type.contains(".layer.nondistributable.") || media_type.contains(".rootfs.foreign."))
     }
 
     pub(super) fn cache_created(&self) -> Option<String> {
@@ -103,11 +104,6 @@ impl Descriptor<'_> {
             attests: attests.and_then(|digest| digest.parse().ok()),
         }
     }
-}
-
-/// Whether it is a list with something in it.
-fn has_entries(list: &RawValue) -> bool {
-    serde_json::from_str::<Vec<IgnoredAny>>(list.get()).is_ok_and(|entries| !entries.is_empty())
 }
 
 /// Whether a media type is that of a manifest or an index, of whatever family: `manifest` or `index` stands in it as a word.

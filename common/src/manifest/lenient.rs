@@ -24,6 +24,11 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
     deserializer.deserialize_any(Size)
 }
 
+/// Whether a list has anything in it; of anything else, no.
+pub(super) fn has_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    deserializer.deserialize_any(Any)
+}
+
 struct Text<'de>(Option<Cow<'de, str>>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -79,6 +84,26 @@ impl<'de> Visitor<'de> for TextVisitor {
     nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
     no_null!();
     no_list!();
+    no_object!();
+}
+
+struct Any;
+
+impl<'de> Visitor<'de> for Any {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("anything")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
+        let mut has_any = false;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            has_any = true;
+        }
+        Ok(has_any)
+    }
+    nothing!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
+    no_null!();
     no_object!();
 }
 

@@ -471,3 +471,19 @@ proptest! {
         prop_assert_eq!(manifest.children.len() + manifest.blobs.len(), types.len());
     }
 }
+
+#[test]
+fn layers_that_lie_elsewhere_are_told() {
+    let digest = |text: &str| crate::digest::Digest::of(text.as_bytes());
+    let layer = |name: &str, media_type: &str, urls: serde_json::Value| serde_json::json!({"mediaType": media_type, "digest": digest(name).to_string(), "size": 1, "urls": urls});
+    let own = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let document = serde_json::json!({"layers": [
+        layer("a", own, serde_json::json!([])),
+        layer("b", own, serde_json::json!(["https://example.com/b"])),
+        layer("c", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", serde_json::json!(null)),
+        layer("d", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", serde_json::json!("x")),
+    ]});
+    let manifest = Manifest::parse(document.to_string().as_bytes(), None).unwrap();
+    assert_eq!(manifest.blobs.len(), 4);
+    assert_eq!(manifest.elsewhere, [digest("b"), digest("c"), digest("d")]);
+}
