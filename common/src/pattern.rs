@@ -96,6 +96,12 @@ impl RepositoryFilter {
         included && !excluded
     }
 
+    /// Whether all are meant.
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
     /// The patterns that matched nothing so far, as they were written.
     pub fn unmatched(&self) -> impl Iterator<Item = &str> {
         self.include.iter().chain(&self.exclude).filter(|glob| !glob.has_matched()).map(Glob::text)

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::Refused;
 use crate::store::config::{Cache, Config, Error};
-use crate::store::{foreign, root};
-use anyhow::{Context, bail};
+use crate::store::folder::Folder;
+use crate::store::foreign::Refusal;
+use crate::store::{Problem, foreign, layout, root};
+use anyhow::{Context, anyhow, bail};
 
 use super::process::{self, Process};
 
@@ -50,6 +52,27 @@ impl Source {
 /// Finds it. A storage that is not ours to judge is [`Refused`].
 pub fn find(asked: &Asked) -> anyhow::Result<Source> {
     find_in(asked, Path::new("/proc"), std::env::vars_os().collect())
+}
+
+/// Opens the `rootdirectory` at `store` for who only reads in it, if it is that; with a sentence where nothing was ever pushed there.
+///
+/// GitLab's database alone makes the files mean something else to a reader ([`Refused`]).
+pub fn open_to_read(store: &Path) -> anyhow::Result<(Folder, Option<String>)> {
+    let shown = store.display();
+    let root = Folder::open(store).with_context(|| format!("--store {shown}: it is to be the rootdirectory of the registry's storage"))?;
+    let tree = root.folder(layout::TREE).map_err(|error| anyhow!("--store {shown}: {}", Problem::of_error(layout::TREE, &error)))?;
+    if let Some(sentence) = root::misplaced(store).with_context(|| format!("--store {shown}"))? {
+        bail!(sentence);
+    }
+    if let Some(refusal) = foreign::of_tree(store).with_context(|| format!("--store {shown}"))?
+        && matches!(refusal, Refusal::GitLabDatabase { .. })
+    {
+        return Err(Refused(format!("--store {shown}: {refusal}")).into());
+    }
+    let hint = tree
+        .is_none()
+        .then(|| format!("--store {shown}: there is no {} in it: nothing was ever pushed there, or it is no rootdirectory", layout::TREE));
+    Ok((root, hint))
 }
 
 fn find_in(asked: &Asked, proc: &Path, environment: Vec<(OsString, OsString)>) -> anyhow::Result<Source> {

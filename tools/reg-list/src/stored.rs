@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use chrono::Utc;
+use common::beside::source;
 use common::cli::operand::Wanted;
-use common::cli::{Context, Output, Progress, Refused, Status};
+use common::cli::{Context, Output, Progress, Status};
 use common::pattern::RepositoryFilter;
 use common::reference::Repository;
-use common::store::folder::Folder;
-use common::store::foreign::{self, Refusal};
 use common::store::repositories;
-use common::store::{Problem, layout, root, side_by_side};
+use common::store::{Problem, layout, side_by_side};
 
 use crate::configs::SharedConfigs;
 use crate::section::{Section, What};
@@ -32,7 +31,10 @@ pub(crate) fn list(
     store: &Path,
 ) -> anyhow::Result<(Status, Totals)> {
     let time = Utc::now();
-    let root = open(context, store)?;
+    let (root, hint) = source::open_to_read(store)?;
+    if let Some(hint) = hint {
+        context.say(hint);
+    }
     let found = repositories::find(&root);
     if let Some(problem) = found.problems.iter().find(|problem| problem.path == layout::REPOSITORIES) {
         bail!("--store {}: {problem}: nothing was listed", store.display());
@@ -63,29 +65,6 @@ pub(crate) fn list(
         },
     )?;
     Ok(section.end()?)
-}
-
-/// Opens the `rootdirectory`, if it is that.
-fn open(context: &Context, store: &Path) -> anyhow::Result<Folder> {
-    let shown = store.display();
-    let root = Folder::open(store).with_context(|| format!("--store {shown}: it is to be the rootdirectory of the registry's storage"))?;
-    let tree =
-        root.folder(layout::TREE).map_err(|error| anyhow::anyhow!("--store {shown}: {}", Problem::of_error(layout::TREE, &error)))?;
-    if let Some(sentence) = root::misplaced(store).with_context(|| format!("--store {shown}"))? {
-        bail!(sentence);
-    }
-    if let Some(refusal) = foreign::of_tree(store).with_context(|| format!("--store {shown}"))?
-        && matches!(refusal, Refusal::GitLabDatabase { .. })
-    {
-        return Err(Refused(format!("--store {shown}: {refusal}")).into());
-    }
-    if tree.is_none() {
-        context.say(format_args!(
-            "--store {shown}: there is no {} in it: nothing was ever pushed there, or it is no rootdirectory",
-            layout::TREE
-        ));
-    }
-    Ok(root)
 }
 
 /// Says what could not be looked into: there may be more repositories.
