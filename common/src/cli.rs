@@ -31,7 +31,7 @@ use clap::{Args, Parser, ValueEnum};
 #[cfg(feature = "registry")]
 pub use flags::RegistryFlags;
 pub use flags::{InventoryFlags, NameFlags, RepositoryFlags, named_registry};
-pub use inventories::{read_keep_lists, refuse_what_is_cut};
+pub use inventories::{read_keep_lists, read_to_annotate, refuse_what_is_cut};
 pub use output::{Format, Output};
 pub use password::password_of_environment;
 pub use progress::{Progress, bytes, count, table};

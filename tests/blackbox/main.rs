@@ -8,6 +8,7 @@ mod k8s_hosts;
 mod k8s_images;
 mod pipeline;
 mod readme;
+mod reg_check;
 mod reg_delete;
 mod reg_gc;
 mod reg_list;

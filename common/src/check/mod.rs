@@ -34,3 +34,16 @@ pub enum Depth {
     /// Every blob is read and hashed
     Content,
 }
+
+impl Depth {
+    /// Its word on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Config => "config",
+            Self::Blobs => "blobs",
+            Self::Content => "content",
+        }
+    }
+}

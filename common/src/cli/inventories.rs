@@ -67,6 +67,17 @@ impl InventoryFlags {
     }
 }
 
+/// Reads inventories that only say who uses what: whether they are old, small or narrowed is not asked; what is cut is refused all the same.
+///
+/// # Errors
+/// A file that cannot be read or holds what is no record; [`Refused`] where an inventory is cut.
+pub fn read_to_annotate(inventory: &mut Inventory, paths: &[PathBuf]) -> anyhow::Result<()> {
+    for path in paths {
+        read(inventory, Role::InUse, path).map_err(with_way_out).map_err(refuse_what_is_cut)?;
+    }
+    Ok(inventory.judge_whole().map_err(|distrust| Refused(distrust.to_string()))?)
+}
+
 fn read(inventory: &mut Inventory, role: Role, path: &Path) -> anyhow::Result<()> {
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("opening the inventory {name}"))?;

@@ -126,10 +126,7 @@ impl Inventory {
             Place::Within(Kind::Use) => {
                 *uses += 1;
                 let role = *role;
-                let record: Use = line.parse()?;
-                let host: Host =
-                    record.registry.parse().map_err(|error: crate::reference::InvalidName| line.error(Problem::Json(error.to_string())))?;
-                self.add(record, line.text().to_owned(), host, role);
+                self.add_use(line, role)?;
             }
             Place::Within(_) => {}
         }
@@ -145,6 +142,19 @@ impl Inventory {
             Some((_, file, sections, ..)) => sections.finish(&file),
             None => Ok(()),
         }
+    }
+
+    /// Takes a `use` record that stands in no inventory file, for whoever only wants to know who uses what: it is part of no section, so that
+    /// nothing here asks whether all of them came.
+    ///
+    /// # Errors
+    /// A line that is no such record, or whose registry is none.
+    pub fn add_use(&mut self, line: &Line<'_>, role: Role) -> Result<(), Error> {
+        let record: Use = line.parse()?;
+        let host: Host =
+            record.registry.parse().map_err(|error: crate::reference::InvalidName| line.error(Problem::Json(error.to_string())))?;
+        self.add(record, line.text().to_owned(), host, role);
+        Ok(())
     }
 
     fn add(&mut self, record: Use, line: String, host: Host, role: Role) {

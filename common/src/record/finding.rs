@@ -6,11 +6,12 @@ use crate::digest::Digest;
 ///
 /// `registry`, `repository`, `tag` and `digest` say of what; what is not known is null: the blobs of a storage are of no repository, and a
 /// storage whose host nobody named is of no registry. `digest` is the thing itself that is missing or damaged; `manifest` is
-/// the manifest that needs it, where that is another, and `platform` the one that lacks it. `path` is where the fault lies in a storage tree, relative to its root. `problem` is one of
+/// the manifest that needs it, where that is another, and `platform` the one that lacks it. `tags` are all tags that lead to it, where they are
+/// several. `path` is where the fault lies in a storage tree, relative to its root. `problem` is one of
 /// [`Problem`]'s names. `inUse` is null where no inventory was given; `usedBy` says who uses it, each with one of its pods.
 ///
 /// ```json
-/// {"type":"finding","registry":"localhost:5000","repository":"team/app","tag":"1.2",
+/// {"type":"finding","registry":"localhost:5000","repository":"team/app","tag":"1.2","tags":["1.2","latest"],
 ///  "digest":"sha256:7de1555df0c2700329e815b93b32c571c3ea54dc967b89e81ab73b9972b72d1d","problem":"blob-missing","severity":"error",
 ///  "detail":"the layer of 123 bytes is not there","inUse":true,"usedBy":["prod/shop/Deployment/web (pod web-5f7c9-x2k4q)"],
 ///  "manifest":"sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865","platform":"linux/amd64"}
@@ -33,6 +34,9 @@ pub struct Finding {
     /// The tag; of several that lead to it the first.
     #[serde(default)]
     pub tag: Option<String>,
+    /// All tags that lead to it, where they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// What is missing or damaged.
     #[serde(default)]
     pub digest: Option<Digest>,

@@ -1,0 +1,1 @@
+//! `reg-check` on a storage tree.

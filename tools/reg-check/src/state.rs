@@ -1,0 +1,95 @@
+//! `--since FILE`: when the content of a storage was read last, and what was damaged then.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use common::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+/// Clocks of a file server and of this machine differ, and a blob that came while the folders were read may have been overlooked.
+const SLACK: TimeDelta = TimeDelta::minutes(10);
+
+/// What is kept from run to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct State {
+    tool: String,
+    schema: u32,
+    /// The storage's folder.
+    pub(crate) root: String,
+    /// What changed later than this has to be read.
+    pub(crate) time: DateTime<Utc>,
+    /// What was damaged, and is read again until it is not.
+    pub(crate) damaged: BTreeSet<Digest>,
+}
+
+impl State {
+    /// That of a run that `began` then.
+    pub(crate) fn new(root: &Path, began: DateTime<Utc>, damaged: BTreeSet<Digest>) -> Self {
+        Self { tool: "reg-check".to_owned(), schema: 1, root: root.display().to_string(), time: (began - SLACK).trunc_subsecs(0), damaged }
+    }
+
+    /// Reads the file; none where there is none, as before the first run.
+    pub(crate) fn read(file: &Path, root: &Path) -> anyhow::Result<Option<Self>> {
+        let shown = file.display();
+        let text = match fs::read(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("--since {shown}")),
+        };
+        let state: Self = serde_json::from_slice(&text).with_context(|| {
+            format!("--since {shown}: is no state that reg-check has written; name another file, or remove it to read everything once")
+        })?;
+        if state.tool != "reg-check" || state.schema != 1 {
+            bail!("--since {shown}: was written by another version of reg-check, or another tool; name another file");
+        }
+        if Path::new(&state.root) != root {
+            bail!("--since {shown}: is of the storage {}, and this is {}; give each its own file", state.root, root.display());
+        }
+        Ok(Some(state))
+    }
+
+    /// Writes the file whole, or leaves the old one.
+    pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = || -> anyhow::Result<()> {
+            let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+            writeln!(temporary, "{}", serde_json::to_string(self)?)?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(file)?;
+            Ok(File::open(folder)?.sync_all()?)
+        };
+        written()
+            .with_context(|| format!("--since {}: the state could not be written, and the next run reads the same again", file.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_of_its_storage() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.json");
+        let root = Path::new("/srv/registry");
+        assert_eq!(State::read(&file, root).unwrap(), None);
+        let began = DateTime::from_timestamp(1_800_000_000, 5).unwrap();
+        let state = State::new(root, began, [Digest::of(b"x")].into());
+        state.write(&file).unwrap();
+        state.write(&file).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let read = State::read(&file, root).unwrap().unwrap();
+        assert_eq!(read, state);
+        assert_eq!(began - read.time, SLACK + TimeDelta::nanoseconds(5));
+        assert!(State::read(&file, Path::new("/other")).unwrap_err().to_string().contains("is of the storage /srv/registry"));
+        for rubbish in ["", "{", "{}", r#"{"tool":"x","schema":1,"root":"/srv/registry","time":"2026-01-01T00:00:00Z","damaged":[]}"#] {
+            fs::write(&file, rubbish).unwrap();
+            assert!(State::read(&file, root).is_err(), "{rubbish:?}");
+        }
+    }
+}
