@@ -1,1 +1,190 @@
-//! `reg-check` on a storage tree.
+//! `reg-check` on a storage tree: who uses what is broken, what is read again, what is refused.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tests::*;
+
+use super::{one, store, told};
+
+/// A tree with an image of two tags and one of its own.
+fn tree() -> (tempfile::TempDir, Tree, fixtures::Pushed) {
+    let folder = temporary();
+    let tree = Tree::new(folder.path());
+    let pushed = Image::new().layer("base").layer("own").tag("v1").tag("latest").push_by(&tree, "team/app");
+    Image::new().layer("base").tag("v1").push_by(&tree, "team/other");
+    (folder, tree, pushed)
+}
+
+#[test]
+fn a_fault_is_told_with_its_path_and_all_its_tags() {
+    let (_folder, tree, pushed) = tree();
+    store(tree.root(), &[]).run().succeeds().stderr_has("3 images, 3 healthy");
+    tree.storage().remove_blob(&pushed.layers[1]);
+    let ran = store(tree.root(), &[]).run().status(1).stderr_has("1 healthy; 1 error");
+    assert_eq!(told(&ran), one("blob-missing", "error", "latest"));
+    let finding = ran.the("finding");
+    assert_eq!(finding["tags"], json!(["latest", "v1"]));
+    let path = tree.storage().blob(&pushed.layers[1]);
+    assert_eq!(finding["path"], path.strip_prefix(tree.root()).unwrap().to_str().unwrap());
+    assert_eq!((&finding["manifest"], &finding["digest"]), (&json!(pushed.digest), &json!(pushed.layers[1])));
+    assert_eq!((&finding["inUse"], &finding["usedBy"], &finding["registry"]), (&Value::Null, &json!([]), &Value::Null));
+    let trailer = ran.the("trailer");
+    let totals = ["images", "healthy", "errors", "warnings", "unknown"].map(|key| trailer[key].as_u64().unwrap());
+    assert_eq!((totals, &trailer["complete"]), ([3, 1, 1, 0, 0], &json!(true)), "{trailer}");
+    // The layer that both share is the fault of both.
+    tree.storage().remove_blob(&pushed.layers[0]);
+    let ran = store(tree.root(), &["--fail-on", "never", "--registry", "registry.example.com"]).run().succeeds();
+    assert_eq!(told(&ran).len(), 3);
+    assert!(ran.records_of("finding").iter().all(|finding| finding["registry"] == "registry.example.com"));
+    let ran = store(tree.root(), &["--repository", "team/other"]).run().status(1);
+    assert_eq!(told(&ran), one("blob-missing", "error", "v1"));
+    // No deeper than it was asked to look.
+    store(tree.root(), &["--depth", "config"]).run().succeeds();
+}
+
+#[test]
+fn everything_healthy_is_written_when_it_is_asked_for() {
+    let (_folder, tree, _) = tree();
+    let ran = store(tree.root(), &["--all"]).run().succeeds();
+    let told: Vec<String> = ran.records_of("finding").iter().map(|it| format!("{}:{}", it["repository"], it["tag"])).collect();
+    assert_eq!(told, ["\"team/app\":\"latest\"", "\"team/app\":\"v1\"", "\"team/other\":\"v1\""]);
+    assert!(ran.records_of("finding").iter().all(|finding| finding["problem"] == "none" && finding["severity"] == "ok"));
+}
+
+#[test]
+fn who_uses_it_decides_how_bad_it_is() {
+    let (_folder, tree, pushed) = tree();
+    tree.storage().remove_blob(&pushed.layers[1]);
+    let host = "registry.example.com";
+    let severity = |inventory: Inventory, words: &[&str]| {
+        let file = inventory.write();
+        let ran = store(tree.root(), &["--fail-on", "never", "--in-use", file.path().to_str().unwrap()]).args(words).run().succeeds();
+        let finding = ran.the("finding");
+        (finding["severity"].as_str().unwrap().to_owned(), finding["inUse"].clone(), finding["usedBy"].to_string())
+    };
+    let of = || Inventory::of("prod");
+    let nobody = ("warning".to_owned(), json!(false), "[]".to_owned());
+    assert_eq!(severity(of().uses(host, "team/other", "v1"), &[]), nobody);
+    // A pod runs it: by a tag, whichever of them; by its digest, wherever that lies; by a config digest.
+    let runs = |fields: Value| of().record(host, "team/app", fields);
+    let (how, in_use, by) = severity(runs(json!({"tag": "v1", "pods": 2, "pod": "web-1"})), &[]);
+    assert_eq!((how.as_str(), in_use), ("error", json!(true)));
+    assert!(by.contains("(pod web-1)"), "{by}");
+    assert_eq!(severity(of().uses_digest("elsewhere.example.com", "x/y", &pushed.digest), &[]).0, "error");
+    // A template alone.
+    let (how, in_use, _) = severity(runs(json!({"tag": "latest", "pods": 0, "pod": null})), &[]);
+    assert_eq!((how.as_str(), in_use), ("warning", json!(true)));
+    // It is said whose storage it is, and the name is another's.
+    assert_eq!(severity(runs(json!({"tag": "v1"})), &["--registry", "other.example.com"]), nobody);
+    assert_eq!(
+        severity(runs(json!({"tag": "v1"})), &["--registry", "other.example.com", "--alias", "registry.example.com=other.example.com"]).0,
+        "error"
+    );
+    // One that was cut says nothing.
+    let file = of().uses(host, "team/app", "v1").cut().write();
+    store(tree.root(), &["--in-use", file.path().to_str().unwrap()]).run().status(3).stdout_is_empty();
+}
+
+#[test]
+fn content_is_read_once_and_what_is_damaged_again() {
+    let (folder, tree, pushed) = tree();
+    let state = folder.path().join("state.json");
+    let ran = |words: &[&str]| {
+        let words = [&["--depth", "content", "--fail-on", "never", "--since", state.to_str().unwrap()], words].concat();
+        let ran = store(tree.root(), &words).run().succeeds();
+        (told(&ran), ran.the("trailer")["hashed"].as_u64().unwrap())
+    };
+    let (found, all) = ran(&[]);
+    assert_eq!(found, []);
+    assert!(all > 0);
+    // The time of change is what counts, which nobody can set back; and the state is ten minutes older than its run.
+    tree.age_everything(3);
+    assert_eq!(ran(&[]), (vec![], all));
+    set_time(&state, "2100-01-01T00:00:00Z");
+    assert_eq!(ran(&[]), (vec![], 0));
+    // Something new is read, and what is found damaged is read again until it is well.
+    let path = tree.storage().blob(&pushed.layers[1]);
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, good.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>()).unwrap();
+    let (found, _) = ran(&[]);
+    assert_eq!(found, one("blob-corrupt", "error", "latest"));
+    set_time(&state, "2100-01-01T00:00:00Z");
+    let (found, hashed) = ran(&[]);
+    assert_eq!((found, hashed), (one("blob-corrupt", "error", "latest"), good.len() as u64));
+    fs::write(&path, &good).unwrap();
+    set_time(&state, "2100-01-01T00:00:00Z");
+    assert_eq!(ran(&[]), (vec![], good.len() as u64));
+    set_time(&state, "2100-01-01T00:00:00Z");
+    assert_eq!(ran(&[]), (vec![], 0));
+    // A sample is read whatever is new.
+    set_time(&state, "2100-01-01T00:00:00Z");
+    assert_eq!(ran(&["--sample", "100%"]), (vec![], all));
+    // A state of something else is no state.
+    store(temporary().path(), &["--depth", "content", "--since", state.to_str().unwrap()]).run().status(2).stderr_has("is of the storage");
+    fs::write(&state, "{}").unwrap();
+    store(tree.root(), &["--depth", "content", "--since", state.to_str().unwrap()])
+        .run()
+        .status(2)
+        .stderr_has("no state that reg-check has written");
+    store(tree.root(), &["--since", state.to_str().unwrap()]).run().status(2).stderr_has("--depth content");
+    for percent in ["0%", "101%", "x", "-1"] {
+        store(tree.root(), &["--depth", "content", &format!("--sample={percent}")]).run().status(2).stderr_has("such as 5%");
+    }
+}
+
+/// Moves the state to another time.
+fn set_time(state: &std::path::Path, time: &str) {
+    let mut value: Value = serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
+    value["time"] = json!(time);
+    fs::write(state, value.to_string()).unwrap();
+}
+
+#[test]
+fn a_registry_that_is_pushed_to_is_found_well() {
+    let registry = Registry::with().cache_off().start();
+    let push = |n: usize| {
+        Image::new().layer(&format!("layer {}", n % 5)).label("n", &n.to_string()).tag(&format!("v{}", n % 7)).push(&registry, "team/app")
+    };
+    push(0);
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| (1..120).for_each(|n| drop(push(n))));
+        let mut runs = 0;
+        while !pushing.is_finished() {
+            let ran = store(&registry.root(), &["--fail-on", "unknown"]).run().succeeds();
+            assert!(ran.records_of("finding").iter().all(|finding| finding["severity"] == "info"), "{ran}");
+            runs += 1;
+        }
+        pushing.join().unwrap();
+        assert!(runs > 3, "{runs}");
+    });
+    // The configuration, and the process, lead to the same storage.
+    let by = |tool: Tool| tool.args(["--all"]).run().succeeds().records_of("finding");
+    let all = by(store(&registry.root(), &[]));
+    assert_eq!(by(Tool::new("reg-check").arg("--config").arg(registry.config_file())), all);
+    assert_eq!(by(Tool::new("reg-check").arg(format!("--from-process={}", registry.pid()))), all);
+}
+
+#[test]
+fn what_is_no_storage_is_said() {
+    let folder = temporary();
+    store(folder.path(), &[]).run().succeeds().stderr_has("nothing was ever pushed there");
+    store(&folder.path().join("none"), &[]).run().status(2).stderr_has("rootdirectory").stdout_is_empty();
+    fs::create_dir_all(folder.path().join("docker/registry/lockfiles")).unwrap();
+    fs::write(folder.path().join("docker/registry/lockfiles/database-in-use"), "").unwrap();
+    store(folder.path(), &[]).run().status(3).stderr_has("GitLab").stdout_is_empty();
+    store(folder.path(), &["registry.example.com"]).run().status(2).stderr_has("cannot be used with");
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown() {
+    use std::os::unix::fs::symlink;
+    let (folder, tree, pushed) = tree();
+    let blob = tree.storage().blob(&pushed.layers[1]);
+    fs::rename(&blob, folder.path().join("elsewhere")).unwrap();
+    symlink(folder.path().join("elsewhere"), &blob).unwrap();
+    let ran = store(tree.root(), &["--fail-on", "error"]).run().succeeds();
+    assert!(told(&ran).iter().all(|(problem, severity, _)| problem == "unreadable" && severity == "unknown"), "{ran}");
+    store(tree.root(), &["--fail-on", "warning"]).run().succeeds();
+    store(tree.root(), &["--fail-on", "unknown"]).run().status(1);
+}
