@@ -226,6 +226,14 @@ impl Error {
         }
     }
 
+    /// The registry works and shows no catalog, or none to this user.
+    #[must_use]
+    pub fn is_no_catalog(&self) -> bool {
+        !self.is_unreachable()
+            && !self.needs_other_credentials()
+            && (matches!(self.status(), Some(401 | 403 | 404 | 405)) || self.is_unsupported())
+    }
+
     /// No answer came, or not all of one: nothing is known of what was asked for.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {

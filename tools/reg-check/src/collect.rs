@@ -64,12 +64,6 @@ impl<'a> Collector<'a> {
         self
     }
 
-    /// Takes what is healthy for findings too.
-    pub(crate) fn with_all(mut self) -> Self {
-        self.all = true;
-        self
-    }
-
     /// Writes the header. To be called once, before anything is taken.
     pub(crate) fn begin(&mut self, time: chrono::DateTime<chrono::Utc>, scope: Scope) -> io::Result<()> {
         let header = Header::new(self.context.name(), self.context.version(), time).with_scope(scope);

@@ -67,7 +67,7 @@ async fn from_catalog(
         let names = match page {
             Ok(names) => names,
             Err(error) => {
-                let has_none = is_first && is_no_catalog(&error) && !prefixes.is_empty();
+                let has_none = is_first && error.is_no_catalog() && !prefixes.is_empty();
                 unmatched.borrow_mut().clear();
                 if !has_none {
                     // Nobody listens any more where this fails, and then nobody wants to know.
@@ -97,11 +97,4 @@ async fn from_catalog(
     if !catalog.dropped().is_empty() {
         let _ = sender.send(Name::Unlistable(catalog.dropped().to_vec())).await;
     }
-}
-
-/// Whether an error says that there is no catalog, or none for this user, at a registry that works otherwise.
-fn is_no_catalog(error: &registry::Error) -> bool {
-    !error.is_unreachable()
-        && !error.needs_other_credentials()
-        && (matches!(error.status(), Some(401 | 403 | 404 | 405)) || error.is_unsupported())
 }

@@ -1,0 +1,239 @@
+//! A registry that is asked over HTTP: which repositories are looked at, and in which order what is found comes out.
+//!
+//! All registries are asked side by side, each for itself, with `--jobs` requests under way; of each, several repositories at once.
+//! What is found is handed on in the order of the input and, within a registry, of the repositories' names, whatever came first.
+
+mod asker;
+mod fault;
+mod found;
+mod manifest;
+mod repository;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::rc::Rc;
+
+use common::check::Depth;
+use common::cli::{Context, Progress};
+use common::inventory::Inventory;
+use common::pattern::RepositoryFilter;
+use common::record::Problem;
+use common::reference::{Host, Repository};
+use common::registry::{Registry, Settings};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::{Semaphore, mpsc};
+
+use self::asker::Asker;
+pub(crate) use self::asker::Options;
+use self::repository::Plan;
+use crate::collect::{Batch, Collector};
+use crate::draft::{Draft, Weight};
+use crate::wish::{Registered, Wish};
+
+/// How many registries are asked side by side: an inventory may name dozens, and some of them are out of reach.
+const SIDE_BY_SIDE: usize = 16;
+
+/// What came of asking.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Whether all that there is to look at is known.
+    pub(crate) complete: bool,
+    /// Whether any registry said anything.
+    pub(crate) answered: bool,
+}
+
+/// Something from a registry that is being asked.
+enum Event {
+    Found(Batch),
+    Say(String),
+}
+
+/// A registry that was asked.
+struct Ended {
+    complete: bool,
+    answered: bool,
+    requests: u64,
+    hashed: u64,
+}
+
+/// Asks all registries.
+pub(crate) async fn check(
+    context: &Context,
+    collector: &mut Collector<'_>,
+    registries: Vec<Registered>,
+    inventory: &Rc<Inventory>,
+    settings: &Settings,
+    options: Options,
+    filter: &Rc<RepositoryFilter>,
+) -> io::Result<Outcome> {
+    let progress = Rc::new(context.progress());
+    let permits = Rc::new(Semaphore::new(SIDE_BY_SIDE));
+    progress.tell("requests");
+    let mut asking = Vec::new();
+    for registered in registries {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let settings = registered.scheme.applied_to(settings);
+        let (inventory, filter) = (Rc::clone(inventory), Rc::clone(filter));
+        let (progress, permits) = (Rc::clone(&progress), Rc::clone(&permits));
+        let task = tokio::task::spawn_local(async move {
+            // Never closed, and if it were, one more at once does no harm.
+            let _permit = permits.acquire().await;
+            ask(registered, &settings, &inventory, &filter, options, progress, &sender).await
+        });
+        asking.push((receiver, task));
+    }
+    let mut outcome = Outcome { complete: true, answered: asking.is_empty() };
+    for (mut receiver, task) in asking {
+        while let Some(event) = receiver.recv().await {
+            match event {
+                Event::Found(batch) => progress.suspend(|| collector.take(batch))?,
+                Event::Say(text) => progress.suspend(|| context.say(text)),
+            }
+        }
+        let ended = task.await.map_err(io::Error::other)?;
+        collector.cost(Some(ended.requests), (options.depth == Depth::Content).then_some(ended.hashed));
+        outcome.complete &= ended.complete;
+        outcome.answered |= ended.answered;
+    }
+    progress.finish();
+    Ok(outcome)
+}
+
+/// Asks one registry.
+async fn ask(
+    registered: Registered,
+    settings: &Settings,
+    inventory: &Inventory,
+    filter: &RepositoryFilter,
+    options: Options,
+    progress: Rc<Progress>,
+    sender: &mpsc::UnboundedSender<Event>,
+) -> Ended {
+    // Nobody listens any more where sending fails, and then nobody wants to know.
+    let send = |event: Event| drop(sender.send(event));
+    let host = registered.host.clone();
+    let asker = match Registry::open(&host, settings) {
+        Ok(registry) => Asker::new(registry, settings.jobs, options, progress),
+        Err(error) => {
+            send(Event::Say(format!("{host}: cannot be asked: {error}")));
+            send(lone(&host, None, Problem::NotAsked, Weight::Unknown, error.to_string()));
+            return Ended { complete: false, answered: false, requests: 0, hashed: 0 };
+        }
+    };
+    let names = names(&asker, &registered, &send).await;
+    let (complete, mut answered) = (names.complete, names.answered);
+    let plans = plans(registered, names.repositories, inventory);
+    let checks = stream::iter(plans.into_iter().filter(|plan| filter.selects(plan.repository.as_str()))).map(async |plan: Plan| {
+        let name = plan.repository.clone();
+        let found = repository::check(&asker, plan).await;
+        found.batch(&host, &name, options.depth, options.all)
+    });
+    let mut checks = std::pin::pin!(checks.buffered(settings.jobs));
+    while let Some(batch) = checks.next().await {
+        send(Event::Found(batch));
+    }
+    answered |= asker.has_answered();
+    if let Some(why) = asker.down() {
+        send(Event::Say(format!("{host}: was asked nothing more after this: {why}")));
+    }
+    Ended { complete, answered, requests: asker.registry.requests(), hashed: asker.registry.hashed() }
+}
+
+/// The repositories that a catalog names.
+struct Names {
+    repositories: BTreeSet<Repository>,
+    complete: bool,
+    answered: bool,
+}
+
+/// Asks for the catalog, where it is wanted.
+async fn names(asker: &Asker, registered: &Registered, send: &impl Fn(Event)) -> Names {
+    let mut names = Names { repositories: BTreeSet::new(), complete: true, answered: false };
+    let Some(prefixes) = &registered.catalog else { return names };
+    let host = &registered.host;
+    let is_within = |name: &Repository| prefixes.is_empty() || prefixes.iter().any(|prefix| name.is_within(prefix.as_str()));
+    let mut catalog = asker.registry.catalog();
+    while let Some(page) = catalog.next().await {
+        match page {
+            Ok(page) => {
+                names.answered = true;
+                names.repositories.extend(page.into_iter().filter(is_within));
+            }
+            Err(error) if !names.answered && !prefixes.is_empty() && error.is_no_catalog() => {
+                send(Event::Say(format!(
+                    "{host} shows no catalog ({error}): looked at are the repositories of exactly the names given, and nothing below them"
+                )));
+                names.complete = false;
+                names.repositories.extend(prefixes.iter().cloned());
+                return names;
+            }
+            Err(error) => {
+                let what = if names.answered { "its catalog broke off" } else { "cannot be asked" };
+                send(Event::Say(format!("{host}: {what}: {error}")));
+                send(lone(host, None, Problem::NotAsked, Weight::Unknown, format!("{what}: {error}")));
+                names.complete = false;
+                return names;
+            }
+        }
+    }
+    names.answered = true;
+    for (name, error) in catalog.withheld().iter().filter(|(name, _)| is_within(name)) {
+        let text = format!("the catalog may have left it out, and the registry does not say whether it is there: {error}");
+        send(lone(host, Some(name), Problem::NotAsked, Weight::Unknown, text));
+        names.complete = false;
+    }
+    if let Some(first) = catalog.dropped().first() {
+        let others = catalog.dropped().len();
+        send(Event::Say(format!("{host}: left out what the catalog lists and no repository can be called: {first:?} (of {others})")));
+    }
+    for prefix in prefixes.iter().filter(|prefix| !names.repositories.iter().any(|name| name.is_within(prefix.as_str()))) {
+        let text = "it was named, and the catalog names no repository there".to_owned();
+        send(lone(host, Some(prefix), Problem::RepositoryGhost, Weight::Stumble, text));
+    }
+    names
+}
+
+/// What is looked at in each repository: what the catalog, the input and the inventory name.
+fn plans(registered: Registered, names: BTreeSet<Repository>, inventory: &Inventory) -> Vec<Plan> {
+    let Registered { host, catalog, repositories, .. } = registered;
+    let mut wishes: BTreeMap<Repository, Wish> = repositories;
+    for name in &names {
+        wishes.entry(name.clone()).or_default().whole = true;
+    }
+    // What an inventory names on this registry belongs to its catalog, whether it is in it or not: that it is not is what to tell.
+    if let Some(prefixes) = &catalog {
+        for entry in inventory.entries().filter(|entry| *entry.host() == host) {
+            let Ok(name) = entry.record.repository.parse::<Repository>() else { continue };
+            if prefixes.is_empty() || prefixes.iter().any(|prefix| name.is_within(prefix.as_str())) {
+                wishes.entry(name).or_default().whole = true;
+            }
+        }
+    }
+    let plan = |(repository, mut wish): (Repository, Wish)| {
+        for entry in inventory.of_repository(&host, repository.as_str()).own {
+            // A tag that no registry can have is not there to be asked for.
+            let _ = wish.add_known(&entry.record);
+        }
+        Plan { listed: names.contains(&repository), repository, wish }
+    };
+    wishes.into_iter().map(plan).collect()
+}
+
+/// Something about a repository as a whole, or about a registry.
+fn lone(host: &Host, repository: Option<&Repository>, problem: Problem, weight: Weight, detail: String) -> Event {
+    let draft = Draft {
+        registry: Some(host.clone()),
+        repository: repository.map(ToString::to_string),
+        tags: Vec::new(),
+        digest: None,
+        manifest: None,
+        platform: None,
+        path: None,
+        content: Vec::new(),
+        problem,
+        weight,
+        detail,
+    };
+    Event::Found(Batch { drafts: vec![draft], ..Batch::default() })
+}

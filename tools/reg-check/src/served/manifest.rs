@@ -1,0 +1,71 @@
+//! What one manifest says and what is wrong with it by itself, whatever the registry has of what it names. Pure.
+
+use common::digest::Digest;
+use common::manifest::{Child, Manifest, violations};
+use common::record::{Blob, Problem};
+use common::registry::Served;
+
+use crate::draft::Weight;
+
+/// A manifest that was served whole.
+#[derive(Debug, Default)]
+pub(crate) struct Info {
+    pub(crate) children: Vec<Child>,
+    pub(crate) config: Option<Digest>,
+    pub(crate) has_image_config: bool,
+    /// Config and layers that the registry must have.
+    pub(crate) blobs: Vec<Blob>,
+    /// Whether the sizes of its blobs are known; schema 1 has none.
+    pub(crate) has_sizes: bool,
+    pub(crate) subject: Option<Digest>,
+    /// What is wrong with it.
+    pub(crate) wrong: Vec<(Problem, Weight, String)>,
+}
+
+/// Looks at a manifest whose bytes are those of its digest.
+pub(crate) fn look(digest: &Digest, served: &Served) -> Info {
+    let mut wrong = Vec::new();
+    if let Some(said) = served.said.as_ref().filter(|said| served.said_digest().is_none_or(|said| !served.is(&said)) && !said.is_empty()) {
+        let text = format!("the registry serves it as Docker-Content-Digest {said}");
+        wrong.push((Problem::DigestMismatch, Weight::Broken, text));
+    }
+    let content_type = served.content_type.as_deref();
+    let manifest = match Manifest::parse(&served.bytes, content_type) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            wrong.push((Problem::ManifestInvalid, Weight::Broken, format!("what lies under its digest {error}")));
+            return Info { wrong, ..Info::default() };
+        }
+    };
+    let broken = violations(content_type, &served.bytes);
+    if !broken.is_empty() {
+        wrong.push((Problem::ManifestInvalid, Weight::Stumble, broken.join("; ")));
+    }
+    match (content_type, own_type(&served.bytes)) {
+        (None, _) => {
+            let text = "it is served without a Content-Type that says what kind of manifest it is";
+            wrong.push((Problem::MediaTypeMismatch, Weight::Stumble, text.to_owned()));
+        }
+        (Some(served), Some(own)) if !own.eq_ignore_ascii_case(served) => {
+            let text = format!("it is served as {served}, and says itself that it is {own}");
+            wrong.push((Problem::MediaTypeMismatch, Weight::Stumble, text));
+        }
+        _ => {}
+    }
+    let Manifest { children, config, has_image_config, mut blobs, elsewhere, subject, embedded_config, .. } = manifest;
+    blobs.retain(|blob| !elsewhere.contains(&blob.digest));
+    // A manifest that names itself would be looked at for ever.
+    let children = children.into_iter().filter(|child| child.digest != *digest).collect();
+    Info { children, config, has_image_config, blobs, has_sizes: embedded_config.is_none(), subject, wrong }
+}
+
+/// The media type that a manifest bears, where it bears one. Of signed schema 1 there is none.
+fn own_type(bytes: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Own {
+        media_type: Option<String>,
+    }
+    let own: Own = serde_json::from_slice(bytes).ok()?;
+    own.media_type.filter(|own| !own.is_empty()).map(|own| own.chars().filter(|character| !character.is_control()).take(200).collect())
+}
