@@ -70,7 +70,7 @@ fn no_page_is_forgotten() {
     let mut tools: Vec<String> =
         fs::read_dir(root().join("tools")).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     tools.sort();
-    assert_eq!(tools, ["k8s-images", "reg-delete", "reg-gc", "reg-list", "reg-select"], "each tool's page needs a test here");
+    assert_eq!(tools, ["k8s-images", "reg-check", "reg-delete", "reg-fix", "reg-gc", "reg-list", "reg-select"], "each tool's page needs a test here");
 }
 
 #[test]
