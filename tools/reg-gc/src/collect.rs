@@ -15,19 +15,20 @@ use crate::arguments::Args;
 use crate::generations::{Candidates, Due};
 use crate::hooks::Bracket;
 use crate::item::{self, Step};
-use crate::lock;
 use crate::memory::Memory;
 use crate::owners::Owners;
 use crate::plan::Plan;
 use crate::registry;
-use crate::restore::{self, Back};
 use crate::rules::{Rules, Untagged};
 use crate::summary::{self, Done};
 use crate::sweep::{Stage, Sweep};
 use crate::tail;
 use crate::totals::Totals;
-use crate::trash::{self, Purged, Run};
+use crate::trash::{self, RUNS};
 use crate::undo;
+use common::beside::lock;
+use common::beside::restore::{self, Back};
+use common::beside::runs::Purged;
 use common::beside::source::{self, Source};
 
 /// How long a registry that writes gets to finish what it began before links went.
@@ -159,11 +160,11 @@ impl Collection<'_> {
         // It may have been switched while we looked.
         self.may_act()?;
         let purge_before = self.now - args.keep_trash.delta();
-        let purged = trash::purge(self.root, purge_before).context("removing what has been in the trash for long")?;
+        let purged = RUNS.purge(self.root, purge_before).context("removing what has been in the trash for long")?;
         purged.failed.iter().for_each(|sentence| context.say(sentence));
         let mut output = context.output();
         output.write(&self.header())?;
-        let run = Run::begin(self.root, self.now)?;
+        let run = RUNS.begin(self.root, self.now)?;
         let progress = context.progress();
         let stage = Stage { root: self.root, plan: &plan, rules: &rules, run: &run, progress: &progress, interrupted };
         let sweep = Sweep::begin(stage, &self.header(), &mut output)?;
@@ -216,7 +217,7 @@ impl Collection<'_> {
         })?;
         progress.finish();
         if args.no_trash || !took {
-            done.removed = trash::remove(self.root, &run.name).context("removing what was taken away")?;
+            done.removed = RUNS.remove(self.root, &run.name).context("removing what was taken away")?;
         }
         let status = self.end(&plan, &totals, &done, &mut output)?.and(if unseen.is_empty() { Status::Done } else { Status::Partial });
         context.summarize(summary::text(context, args, &plan, &totals, &done, &memory));
@@ -373,7 +374,7 @@ fn heal(root: &Folder, plan: &Plan, context: &Context) -> anyhow::Result<bool> {
     wanted.dedup();
     let mut healed = false;
     for kept in if wanted.is_empty() { Vec::new() } else { trash::kept(root).context("reading the trash")? } {
-        let Some(run) = Run::open(root, &kept.name)? else { continue };
+        let Some(run) = RUNS.open(root, &kept.name)? else { continue };
         for digest in &wanted {
             let back = restore::put_back(run.folder(), root, &layout::blob(digest), &mut |_, _| Ok(()));
             if back.with_context(|| format!("bringing back {digest}"))? == Back::Restored {

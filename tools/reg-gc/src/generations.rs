@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::marks::Marks;
 use crate::plan::Loose;
-use crate::trash::{self, OWN};
+use crate::trash::OWN;
+use common::beside::runs;
 
 const FILE: &str = ".reg-gc/candidates";
 const NEW: &str = ".reg-gc/candidates.new";
@@ -116,7 +117,7 @@ impl Candidates {
         restarted: Option<DateTime<Utc>>,
     ) -> anyhow::Result<()> {
         let write = || -> io::Result<()> {
-            trash::make_own(root, OWN)?;
+            runs::make_own(root, OWN)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = File::from(rustix::fs::openat(root.fd(), NEW, flags, Mode::from_raw_mode(0o600))?);
             let mut lines = BufWriter::new(file);

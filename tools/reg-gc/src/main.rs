@@ -8,13 +8,11 @@ mod generations; // what one run remembers for the next, while a registry writes
 mod hooks; // commands around a run
 mod item; // what goes, folder by folder: no input, no output
 mod living; // what lives in a repository: no input, no output
-mod lock; // one collector at a time
 mod marks; // what is known of each blob
 mod memory; // what the registry remembers
 mod owners; // which repository loses a blob: no input, no output
 mod plan; // what may go, of the whole tree
 mod registry; // the registry beside the storage
-mod restore; // moves things back
 mod rules; // what may go: no input, no output
 mod summary; // what people are told
 mod sweep; // carries a plan out

@@ -19,8 +19,9 @@ use crate::arguments::Args;
 use crate::item::{self, Step};
 use crate::plan::Plan;
 use crate::registry;
-use crate::trash::{self, JOURNAL, Run};
+use crate::trash::{self, RUNS};
 use common::beside::cache::{Cache, Forgotten, Place};
+use common::beside::runs::{JOURNAL, Run};
 use common::beside::source::Source;
 
 /// How a run's folder says that Redis has forgotten what it took.
@@ -115,7 +116,7 @@ impl Memory {
         let redis = self.redis.borrow();
         let Some(redis) = redis.as_ref() else { return Ok(()) };
         for kept in trash::kept(root)? {
-            let Some(run) = Run::open(root, &kept.name)? else { continue };
+            let Some(run) = RUNS.open(root, &kept.name)? else { continue };
             if run.folder().status(TOLD)?.is_some() {
                 continue;
             }

@@ -10,8 +10,8 @@ use crate::generations::Due;
 use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::totals::Totals;
-use crate::trash::Purged;
 use common::beside::probe::Standing;
+use common::beside::runs::Purged;
 
 /// How many problems are told one by one.
 const SENTENCES: usize = 10;

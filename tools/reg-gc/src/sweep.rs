@@ -22,7 +22,7 @@ use crate::owners::Owners;
 use crate::plan::{Plan, age_of_blob};
 use crate::rules::Rules;
 use crate::totals::Totals;
-use crate::trash::{self, Run};
+use common::beside::runs::{self, Run};
 
 /// What a sweep works on, and with.
 #[derive(Clone, Copy)]
@@ -167,7 +167,7 @@ impl<'a> Sweep<'a> {
             Ok(None) => {}
             Err(error) => return Outcome::Failed(error.to_string()),
         }
-        match trash::rename(from, &item.name, to) {
+        match runs::rename(from, &item.name, to) {
             Ok(()) => {
                 if let Some(place) = item.place {
                     self.plan.marks.take(place);
@@ -292,11 +292,11 @@ impl<'a> Sweep<'a> {
             return Ok(true);
         }
         let mirrored = self.run.mirror(self.root, path)?;
-        let removed = trash::remove_empty(self.root, path)?;
+        let removed = runs::remove_empty(self.root, path)?;
         if !removed {
             drop(mirrored);
             // Other things of it may lie in the trash; then it stays there, too.
-            trash::remove_empty(self.run.folder(), path)?;
+            runs::remove_empty(self.run.folder(), path)?;
         }
         Ok(removed)
     }

@@ -18,9 +18,9 @@ use crate::examine::read_manifest;
 use crate::item::{self, Step};
 use crate::living::Read;
 use crate::plan::Plan;
-use crate::restore::{self, Back};
 use crate::sweep::Sweep;
-use crate::trash::{self, Run};
+use crate::trash::{self, RUNS};
+use common::beside::restore::{self, Back};
 
 /// Puts back what was written since `began`, and what that needs. Gives back what could not be looked at.
 ///
@@ -174,7 +174,7 @@ pub(crate) fn put_back_lacking(sweep: &Sweep<'_>) -> io::Result<()> {
         return Ok(());
     }
     for kept in trash::kept(sweep.root)? {
-        let Some(run) = Run::open(sweep.root, &kept.name)? else { continue };
+        let Some(run) = RUNS.open(sweep.root, &kept.name)? else { continue };
         for (name, findings) in &sweep.plan.repositories {
             for layer in &findings.lacks {
                 let path = format!("{}/{}/{}", layout::repository(name), layout::LAYERS, layout::of_digest(layer));

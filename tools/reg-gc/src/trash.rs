@@ -1,38 +1,18 @@
-//! The trash: what a run took away, in the same folders below `<root>/.reg-gc/trash/<run>` as it had below the root.
-//!
-//! It lies outside of `docker/registry/v2`, where a stray name makes Distribution's own collector give up. A rename moves whole folders
-//! with all that they hold, so that what comes back is what went, byte for byte. The folders on the way are made as their originals are: a registry that runs as
-//! another user must be able to write in what comes back.
+//! The trash: what runs took away, in `<root>/.reg-gc/trash`.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::AsFd as _;
 
-use anyhow::Context as _;
-use chrono::{DateTime, NaiveDateTime, Utc};
-use common::store::folder::{Folder, Kind};
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use chrono::{DateTime, Utc};
+use common::beside::runs::{Begun, JOURNAL, Runs};
+use common::store::folder::Folder;
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 /// Our own folder below the root.
 pub(crate) const OWN: &str = ".reg-gc";
 /// What runs took away.
-const TRASH: &str = ".reg-gc/trash";
-/// What a run has written about itself.
-pub(crate) const JOURNAL: &str = "journal.jsonl";
-/// How the name of a run begins that is being removed for good, so that nobody takes half of it back.
-const DOOMED: &str = "removing-";
-/// How a run is called: when it began.
-const NAME: &str = "%Y%m%dT%H%M%SZ";
-
-/// One run's part of the trash.
-#[derive(Debug)]
-pub(crate) struct Run {
-    /// Its name.
-    pub(crate) name: String,
-    folder: Folder,
-}
+pub(crate) const RUNS: Runs = Runs { path: ".reg-gc/trash" };
 
 /// A run as `--undo` lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,151 +24,16 @@ pub(crate) struct Kept {
     pub(crate) bytes: Option<u64>,
 }
 
-/// Makes a folder below the root, if it is not there.
-pub(crate) fn make_own(root: &Folder, path: &str) -> io::Result<Folder> {
-    let mut made = String::new();
-    for step in path.split('/') {
-        if !made.is_empty() {
-            made.push('/');
-        }
-        made.push_str(step);
-        match rustix::fs::mkdirat(root.fd(), made.as_str(), Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    root.folder(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-impl Run {
-    /// Begins a run.
-    ///
-    /// # Errors
-    /// A folder that cannot be made, and a trash on another filesystem than what would be moved there.
-    pub(crate) fn begin(root: &Folder, now: DateTime<Utc>) -> anyhow::Result<Self> {
-        let trash = make_own(root, TRASH).with_context(|| format!("making the trash {TRASH}"))?;
-        let device = trash.own_status()?.device;
-        for path in [common::store::layout::BLOBS, common::store::layout::REPOSITORIES] {
-            if root.status(path)?.is_some_and(|status| status.device != device) {
-                anyhow::bail!(
-                    "{path} is on another filesystem than {TRASH}, so that nothing can be moved there: mount the whole tree as one"
-                );
-            }
-        }
-        let first = now.format(NAME).to_string();
-        for attempt in 0..100 {
-            let name = if attempt == 0 { first.clone() } else { format!("{first}-{attempt}") };
-            match rustix::fs::mkdirat(trash.fd(), name.as_str(), Mode::from_raw_mode(0o700)) {
-                Ok(()) => return Self::of(&trash, name).context("opening the trash"),
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(io::Error::from(error)).with_context(|| format!("making {TRASH}/{name}")),
-            }
-        }
-        anyhow::bail!("{TRASH} holds a hundred runs of this very second")
-    }
-
-    fn of(trash: &Folder, name: String) -> io::Result<Self> {
-        let folder = trash.folder(&name)?.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { name, folder })
-    }
-
-    /// Opens a run that there is.
-    pub(crate) fn open(root: &Folder, name: &str) -> io::Result<Option<Self>> {
-        let trash = root.folder(TRASH)?;
-        trash.map(|trash| Self::of(&trash, name.to_owned())).transpose()
-    }
-
-    /// Its folder.
-    pub(crate) fn folder(&self) -> &Folder {
-        &self.folder
-    }
-
-    /// Its journal, to be appended to.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn journal(&self) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(self.folder.fd(), JOURNAL, flags, Mode::from_raw_mode(0o600))?.into())
-    }
-
-    /// Makes the folders of a path as they are below the root, and opens the last.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn mirror(&self, root: &Folder, path: &str) -> io::Result<Folder> {
-        mirror(root, &self.folder, path)
-    }
-}
-
-/// Makes the folders of `path` below `to`, with owners and permissions as they have below `from`, and opens the last.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn mirror(from: &Folder, to: &Folder, path: &str) -> io::Result<Folder> {
-    if let Some(folder) = to.folder(path)? {
-        return Ok(folder);
-    }
-    // Most of the way is there, so it is looked for from its end.
-    let (above, name) = match path.rsplit_once('/') {
-        Some((parent, name)) => (Some(mirror(from, to, parent)?), name),
-        None => (None, path),
-    };
-    let above = above.as_ref().unwrap_or(to);
-    let original = from.status(path)?;
-    let mode = Mode::from_raw_mode(original.map_or(0o755, |original| original.mode));
-    let is_new = match rustix::fs::mkdirat(above.fd(), name, mode) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
-        Err(error) => return Err(error.into()),
-    };
-    let folder = above.folder(name)?.ok_or(io::ErrorKind::NotFound)?;
-    if let Some(original) = original.filter(|_| is_new) {
-        let made = folder.own_status()?;
-        let is_others = (made.user, made.group) != (original.user, original.group);
-        if is_others {
-            let (user, group) = (rustix::fs::Uid::from_raw(original.user), rustix::fs::Gid::from_raw(original.group));
-            // Only root may give things away; who is not root made it as its own, which is the registry's then.
-            let _ = rustix::fs::fchown(folder.fd(), Some(user), Some(group));
-        }
-        // Our umask took bits away, and a change of the owner takes others.
-        if is_others || made.mode != original.mode {
-            rustix::fs::fchmod(folder.fd(), mode)?;
-        }
-    }
-    Ok(folder)
-}
-
 /// The runs that can be taken back, the oldest first.
 ///
 /// # Errors
 /// What the system says.
 pub(crate) fn kept(root: &Folder) -> io::Result<Vec<Kept>> {
-    let Some(trash) = root.folder(TRASH)? else { return Ok(Vec::new()) };
-    let mut names = Vec::new();
-    trash.list(|name, kind| {
-        if let (Kind::Folder, Ok(name)) = (kind, std::str::from_utf8(name)) {
-            names.push(name.to_owned());
-        }
-    })?;
-    let of_run = |name: String| {
-        let began = began(&trash, &name)?;
-        let totals = last_totals(&trash, &name);
-        Some(Kept { began, items: totals.as_ref().map(|totals| totals.records), bytes: totals.map(|totals| totals.trashed), name })
+    let of_run = |Begun { name, began }| {
+        let totals = last_totals(root, &name);
+        Kept { began, items: totals.as_ref().map(|totals| totals.records), bytes: totals.map(|totals| totals.trashed), name }
     };
-    let mut runs: Vec<Kept> = names.into_iter().filter_map(of_run).collect();
-    runs.sort_by(|a, b| a.began.cmp(&b.began).then_with(|| a.name.cmp(&b.name)));
-    Ok(runs)
-}
-
-/// When a run began, as its name says; where that is still to come, because a clock was wrong, its folder says it.
-fn began(trash: &Folder, name: &str) -> Option<DateTime<Utc>> {
-    let time = NaiveDateTime::parse_from_str(name.split('-').next()?, NAME).ok()?.and_utc();
-    if time <= Utc::now() {
-        return Some(time);
-    }
-    let status = trash.status(name).ok().flatten();
-    Some(status.map_or(time, |status| status.modified.into()))
+    Ok(RUNS.kept(root)?.into_iter().map(of_run).collect())
 }
 
 /// What the end of a journal says.
@@ -199,10 +44,10 @@ struct Totals {
 }
 
 /// The last line of a run's journal is its trailer, if the run came to its end.
-fn last_totals(trash: &Folder, name: &str) -> Option<Totals> {
+fn last_totals(root: &Folder, name: &str) -> Option<Totals> {
     const END: u64 = 1 << 20;
-    let path = format!("{name}/{JOURNAL}");
-    let file = rustix::fs::openat(trash.fd(), path.as_str(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let path = format!("{}/{name}/{JOURNAL}", RUNS.path);
+    let file = rustix::fs::openat(root.fd(), path.as_str(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut file = File::from(file);
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(END))).ok()?;
@@ -210,106 +55,4 @@ fn last_totals(trash: &Folder, name: &str) -> Option<Totals> {
     file.read_to_end(&mut end).ok()?;
     let text = String::from_utf8_lossy(&end);
     text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
-}
-
-/// Removes a run for good. Gives back the bytes of the files that went.
-///
-/// # Errors
-/// What the system says; what is left of it is removed by the next purge.
-pub(crate) fn remove(root: &Folder, name: &str) -> io::Result<u64> {
-    let Some(trash) = root.folder(TRASH)? else { return Ok(0) };
-    let doomed = if name.starts_with(DOOMED) { name.to_owned() } else { format!("{DOOMED}{name}") };
-    if doomed != name {
-        match rustix::fs::renameat(trash.fd(), name, trash.fd(), doomed.as_str()) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(0),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    remove_tree(&trash, doomed.as_bytes())
-}
-
-/// What a purge did.
-#[derive(Debug, Default)]
-pub(crate) struct Purged {
-    /// The bytes of the files that went, and how many runs.
-    pub(crate) bytes: u64,
-    pub(crate) runs: u64,
-    /// What could not be removed, and why. The next purge tries it again.
-    pub(crate) failed: Vec<String>,
-}
-
-/// Removes what is older than `before`, and what an earlier purge left.
-///
-/// # Errors
-/// A trash that cannot be listed.
-pub(crate) fn purge(root: &Folder, before: DateTime<Utc>) -> io::Result<Purged> {
-    let mut purged = Purged::default();
-    let Some(trash) = root.folder(TRASH)? else { return Ok(purged) };
-    let mut names = Vec::new();
-    trash.list(|name, _| {
-        if let Ok(name) = std::str::from_utf8(name) {
-            names.push(name.to_owned());
-        }
-    })?;
-    for name in names {
-        if name.starts_with(DOOMED) || began(&trash, &name).is_some_and(|began| began < before) {
-            match remove(root, &name) {
-                Ok(bytes) => (purged.bytes, purged.runs) = (purged.bytes + bytes, purged.runs + 1),
-                Err(error) => purged.failed.push(format!("{TRASH}/{name} could not be removed: {error}")),
-            }
-        }
-    }
-    Ok(purged)
-}
-
-/// Removes a folder and all that is in it, never through a symbolic link. Gives back the bytes of the files that went, without those of
-/// the journal.
-fn remove_tree(parent: &Folder, name: &[u8]) -> io::Result<u64> {
-    let Some(folder) = parent.entry(name)? else { return Ok(0) };
-    let mut entries = Vec::new();
-    folder.list(|name, kind| entries.push((name.to_owned(), kind)))?;
-    let mut bytes = 0;
-    for (name, kind) in entries {
-        if kind == Kind::Folder {
-            bytes += remove_tree(&folder, &name)?;
-            continue;
-        }
-        let name = name.as_slice();
-        if kind == Kind::File && name != JOURNAL.as_bytes() {
-            let status = rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW);
-            bytes += status.map_or(0, |stat| if stat.st_nlink == 1 { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 });
-        }
-        gone(rustix::fs::unlinkat(folder.fd(), name, AtFlags::empty()))?;
-    }
-    gone(rustix::fs::unlinkat(parent.fd(), name, AtFlags::REMOVEDIR))?;
-    Ok(bytes)
-}
-
-/// What is gone already is as good as removed.
-fn gone(result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Moves a folder or file from one folder to another.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn rename(from: &Folder, name: &str, to: &Folder) -> rustix::io::Result<()> {
-    rustix::fs::renameat(from.fd().as_fd(), name, to.fd().as_fd(), name)
-}
-
-/// Removes a folder that is empty; `false` where it is not.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn remove_empty(folder: &Folder, path: &str) -> io::Result<bool> {
-    match rustix::fs::unlinkat(folder.fd(), path, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

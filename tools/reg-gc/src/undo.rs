@@ -23,9 +23,10 @@ use common::store::layout;
 use serde::Serialize;
 
 use crate::arguments::Args;
-use crate::lock;
-use crate::restore::{self, Back};
-use crate::trash::{self, Kept, Run};
+use crate::trash::{self, Kept, RUNS};
+use common::beside::lock;
+use common::beside::restore::{self, Back};
+use common::beside::runs::{self, Run};
 
 /// Lists the runs, or takes some back.
 pub(crate) fn run(args: &Args, context: &Context, root: &Folder, wanted: Option<&str>) -> anyhow::Result<Status> {
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args, context: &Context, root: &Folder, wanted: Option<
         write: &mut |record| output.write(record),
     };
     for name in names {
-        let Some(run) = Run::open(root, name)? else { continue };
+        let Some(run) = RUNS.open(root, name)? else { continue };
         match &only {
             None => undo.whole(&run).with_context(|| format!("taking back run {name}"))?,
             Some(needed) => undo.needed(&run, needed).with_context(|| format!("taking back what is needed of run {name}"))?,
@@ -252,7 +253,7 @@ impl Undo<'_> {
         remove_empty_folders(run.folder(), layout::TREE)?;
         let is_left = run.folder().status(layout::TREE)?.is_some();
         if !is_left {
-            trash::remove(self.root, &run.name)?;
+            RUNS.remove(self.root, &run.name)?;
         }
         Ok(())
     }
@@ -391,10 +392,10 @@ fn remove_empty_folders(folder: &Folder, path: &str) -> io::Result<()> {
     for name in restore::names(folder, path)? {
         remove_empty_folders(folder, &format!("{path}/{name}"))?;
     }
-    trash::remove_empty(folder, path)?;
+    runs::remove_empty(folder, path)?;
     if path == layout::TREE {
-        trash::remove_empty(folder, "docker/registry")?;
-        trash::remove_empty(folder, "docker")?;
+        runs::remove_empty(folder, "docker/registry")?;
+        runs::remove_empty(folder, "docker")?;
     }
     Ok(())
 }

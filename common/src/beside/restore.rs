@@ -2,15 +2,15 @@
 
 use std::io;
 
-use common::store::folder::{Folder, Kind};
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
-use crate::trash;
+use super::runs;
+use crate::store::folder::{Folder, Kind};
 
 /// What came of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Back {
+pub enum Back {
     /// It lies in its place again.
     Restored,
     /// Something lies in its place already.
@@ -26,7 +26,7 @@ pub(crate) enum Back {
 ///
 /// # Errors
 /// What `tell` says.
-pub(crate) fn put_back(from: &Folder, to: &Folder, path: &str, tell: &mut dyn FnMut(&str, &Back) -> io::Result<()>) -> io::Result<Back> {
+pub fn put_back(from: &Folder, to: &Folder, path: &str, tell: &mut dyn FnMut(&str, &Back) -> io::Result<()>) -> io::Result<Back> {
     let back = match move_back(from, to, path) {
         Ok(Some(back)) => back,
         // A folder is there already.
@@ -37,7 +37,7 @@ pub(crate) fn put_back(from: &Folder, to: &Folder, path: &str, tell: &mut dyn Fn
                     back = Back::Restored;
                 }
             }
-            let _ = trash::remove_empty(from, path);
+            let _ = runs::remove_empty(from, path);
             return Ok(back);
         }
         // What was not moved is still in the trash, and the rest need not wait for it.
@@ -56,7 +56,7 @@ fn move_back(from: &Folder, to: &Folder, path: &str) -> io::Result<Option<Back>>
         return Ok(Some(Back::Failed("it is no file and no folder, and no run put it there".to_owned())));
     }
     let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    let target = trash::mirror(from, to, parent)?;
+    let target = runs::mirror(from, to, parent)?;
     let source = from.folder(parent)?.ok_or(io::ErrorKind::NotFound)?;
     match target.status(name)? {
         None => match move_new(&source, name, &target) {
@@ -70,7 +70,10 @@ fn move_back(from: &Folder, to: &Folder, path: &str) -> io::Result<Option<Back>>
 }
 
 /// The names in a folder, sorted.
-pub(crate) fn names(from: &Folder, path: &str) -> io::Result<Vec<String>> {
+///
+/// # Errors
+/// What the system says.
+pub fn names(from: &Folder, path: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     if let Some(folder) = from.folder(path)? {
         folder.list(|name, _| names.extend(std::str::from_utf8(name).ok().map(str::to_owned)))?;
@@ -83,7 +86,7 @@ pub(crate) fn names(from: &Folder, path: &str) -> io::Result<Vec<String>> {
 fn move_new(from: &Folder, name: &str, to: &Folder) -> rustix::io::Result<()> {
     match rustix::fs::renameat_with(from.fd(), name, to.fd(), name, RenameFlags::NOREPLACE) {
         // Where the filesystem does not know the flag: it was looked at a moment ago.
-        Err(Errno::INVAL | Errno::NOSYS) => trash::rename(from, name, to),
+        Err(Errno::INVAL | Errno::NOSYS) => runs::rename(from, name, to),
         other => other,
     }
 }

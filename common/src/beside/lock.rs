@@ -1,30 +1,33 @@
-//! One collector at a time in a storage, and what time it is there.
+//! One at a time of the tools that change a storage tree, and what time it is there.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use common::store::folder::Folder;
 use rustix::fs::{Mode, OFlags};
 
-use crate::trash::{self, OWN};
+use super::runs;
+use crate::store::folder::Folder;
 
+/// The folder in which `reg-gc` keeps what it writes. All tools take the lock in it.
+const OWN: &str = ".reg-gc";
 const FILE: &str = ".reg-gc/lock";
 const CLOCK: &str = ".reg-gc/clock";
 
 /// Holds the storage until it is dropped. A process that dies lets go of it.
 ///
 /// # Errors
-/// Another collector at work, and a storage that cannot be written to.
-pub(crate) fn take(root: &Folder) -> anyhow::Result<File> {
-    let file = trash::make_own(root, OWN)
-        .and_then(|_| open(root, FILE))
-        .context("the storage cannot be written to: opening .reg-gc/lock in it")?;
+/// Another tool at work, and a storage that cannot be written to.
+pub fn take(root: &Folder) -> anyhow::Result<File> {
+    let file =
+        runs::make_own(root, OWN).and_then(|_| open(root, FILE)).context("the storage cannot be written to: opening .reg-gc/lock in it")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => anyhow::bail!("another reg-gc is at work in this storage: wait for its end"),
-        Err(TryLockError::Error(error)) => Err(error).context("locking .reg-gc/lock, by which two collectors keep out of each other's way"),
+        Err(TryLockError::WouldBlock) => anyhow::bail!("another reg-gc or reg-fix is at work in this storage: wait for its end"),
+        Err(TryLockError::Error(error)) => {
+            Err(error).context("locking .reg-gc/lock, by which reg-gc and reg-fix keep out of each other's way")
+        }
     }
 }
 
@@ -32,7 +35,7 @@ pub(crate) fn take(root: &Folder) -> anyhow::Result<File> {
 ///
 /// # Errors
 /// A storage that cannot be written to.
-pub(crate) fn time(root: &Folder) -> anyhow::Result<SystemTime> {
+pub fn time(root: &Folder) -> anyhow::Result<SystemTime> {
     let time = || -> io::Result<SystemTime> {
         let mut file = open(root, CLOCK)?;
         file.set_len(0)?;
