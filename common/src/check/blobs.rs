@@ -91,6 +91,18 @@ impl Facts {
         }
     }
 
+    /// Looks at the blob at a place anew, of which something was changed.
+    pub(super) fn renew(&mut self, root: &Folder, digest: &Digest, place: usize) {
+        let (size, changed) = look_at(root, &layout::blob(digest), &mut Vec::new());
+        if let Some(slot) = self.sizes.get_mut(place) {
+            *slot = size;
+        }
+        if let Some(slot) = self.changed.get_mut(place) {
+            *slot = changed;
+        }
+        self.set_state(place, State::Unread);
+    }
+
     /// When the blob at a place was changed last in any way.
     #[must_use]
     pub fn changed(&self, place: usize) -> Option<i64> {

@@ -102,6 +102,16 @@ pub(super) fn hash_at(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize)
     hash_place(root, blobs, facts, place, &mut vec![0; PIECE]);
 }
 
+/// What the content of one blob tells, looked at now and apart from any tree; `None` where it is not there.
+///
+/// # Errors
+/// What the system says.
+pub fn state(root: &Folder, digest: &Digest) -> io::Result<Option<State>> {
+    let Some(file) = root.open_file(&data_of(digest))? else { return Ok(None) };
+    let (_, found) = hash_file(file, digest, &mut vec![0; PIECE])?;
+    Ok(Some(if found == *digest { State::Good } else { State::Corrupt }))
+}
+
 /// Hashes the blob at a place, and gives how many bytes it has.
 fn hash_place(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize, buffer: &mut [u8]) -> u64 {
     let Some(digest) = blobs.at(place) else { return 0 };

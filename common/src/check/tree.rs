@@ -76,6 +76,13 @@ impl Tree {
         State::Unread
     }
 
+    /// Looks at a blob anew, which was moved or put in place since the tree was read.
+    pub fn renew(&mut self, digest: &Digest) {
+        if let Found::At(place) = self.blobs.find(digest) {
+            self.facts.renew(&self.root, digest, place);
+        }
+    }
+
     /// The blobs that were read and found damaged, in the order of their places.
     pub fn damaged(&self) -> impl Iterator<Item = Digest> {
         (0..self.blobs.len()).filter(|place| self.facts.state(*place) == State::Corrupt).filter_map(|place| self.blobs.at(place))

@@ -143,6 +143,31 @@ pub(super) async fn first_byte(transport: &Transport, repository: &Repository, d
     }
 }
 
+/// A part of a blob as it comes, of so many bytes or up to its end; nothing where it ends before.
+///
+/// A large blob is asked for part by part, so that none of it has to be held and a part that broke off is all that is asked for again.
+pub(super) async fn part(
+    transport: &Transport,
+    repository: &Repository,
+    digest: &Digest,
+    from: u64,
+    length: usize,
+) -> Result<Vec<u8>, Error> {
+    let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
+    let mut ask = transport.ask(Method::GET, url, Access::Pull(repository), length);
+    let last = from + (length.max(1) as u64 - 1);
+    let range = HeaderValue::from_str(&format!("bytes={from}-{last}"));
+    ask.headers.extend(range.ok().map(|range| (header::RANGE, range)));
+    let answer = transport.send(&ask).await?;
+    match answer.status.as_u16() {
+        416 => Ok(Vec::new()),
+        206 => Ok(answer.body),
+        200 if from == 0 => Ok(answer.body),
+        200 => Err(answer.content_error("the registry hands out blobs as a whole only".to_owned())),
+        _ => Err(answer.error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Reply, Server, fault, reply, repository};
@@ -258,5 +283,25 @@ mod tests {
         let server = Server::start(|request| if request.header("range").is_some() { reply(416, "") } else { reply(200, "") });
         assert!(server.registry().blob_first_byte(&repository("a"), &Digest::of(b"")).await.unwrap());
         assert!(!first(fault(404, "BLOB_UNKNOWN"), b"").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_blob_comes_part_by_part() {
+        let server = Server::start(|request| {
+            let range = request.header("range").unwrap_or_default().to_owned();
+            match range.as_str() {
+                "bytes=0-3" => reply(206, "cont"),
+                "bytes=4-7" => reply(206, "ent"),
+                _ => reply(416, ""),
+            }
+        });
+        let (registry, digest) = (server.registry(), Digest::of(b"content"));
+        let part = async |from| registry.blob_part(&repository("a"), &digest, from, 4).await.unwrap();
+        assert_eq!((part(0).await, part(4).await, part(8).await), (b"cont".to_vec(), b"ent".to_vec(), Vec::new()));
+        let whole = Server::start(|_| reply(200, "content"));
+        let part = async |from, length| whole.registry().blob_part(&repository("a"), &digest, from, length).await;
+        assert_eq!(part(0, 8).await.unwrap(), b"content");
+        assert!(part(0, 4).await.is_err(), "a blob that is larger than the part");
+        assert!(part(4, 8).await.unwrap_err().to_string().contains("as a whole"));
     }
 }

@@ -116,6 +116,11 @@ impl Registry {
         self.transport.counts().1
     }
 
+    /// A part of a blob, not verified; nothing where it ends before.
+    pub async fn blob_part(&self, repository: &Repository, digest: &Digest, from: u64, length: usize) -> Result<Vec<u8>, Error> {
+        blobs::part(&self.transport, repository, digest, from, length).await
+    }
+
     /// Whether the registry can really hand out a blob: one byte of it is read.
     pub async fn blob_first_byte(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
         blobs::first_byte(&self.transport, repository, digest).await

@@ -48,7 +48,11 @@ fn after_runs_whatever_happens() {
     let before = format!("touch {}; until [ -e {} ]; do sleep 0.02; done", at("begun").display(), at("go").display());
     let running = by_config(&registry, &["--yes", "--before", &before, "--after", &after]).spawn();
     wait_until(|| at("begun").exists(), "the lock is held");
-    stopped(&registry.root(), &["--yes"]).run().status(2).stderr_has("another reg-gc is at work in this storage").stdout_is_empty();
+    stopped(&registry.root(), &["--yes"])
+        .run()
+        .status(2)
+        .stderr_has("another reg-gc or reg-fix is at work in this storage")
+        .stdout_is_empty();
     by_config(&registry, &["--online", "--yes"]).run().status(2).stderr_has("another reg-gc");
     process::signal(running.pid(), "TERM");
     fs::write(at("go"), "").unwrap();

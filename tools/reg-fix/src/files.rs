@@ -1,0 +1,177 @@
+//! Links written and things moved, each whole or not at all: what is new is written beside its place, synced, and renamed.
+//!
+//! Folders are opened step by step and never through a symbolic link. What is made belongs to whom its folder belongs to: the registry
+//! may run as another user than we do.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use common::beside::runs::{self, Run};
+use common::store::folder::{Folder, Status};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::io::Errno;
+
+/// The largest file that is taken for a link: a damaged one may hold anything.
+const LARGEST: usize = 64 << 10;
+
+/// What a file holds; `None` where there is none.
+pub(crate) fn read(root: &Folder, path: &str) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    if !root.read(path, LARGEST, &mut bytes)? {
+        return Ok(None);
+    }
+    if bytes.len() > LARGEST {
+        return Err(io::Error::other(format!("it has more than the {LARGEST} bytes that a link may have by far")));
+    }
+    Ok(Some(bytes))
+}
+
+/// A path's folder and name.
+pub(crate) fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or((".", path))
+}
+
+/// The folders on the way to a path that are not there, the highest first.
+pub(crate) fn missing_folders(root: &Folder, path: &str) -> io::Result<Vec<String>> {
+    let mut missing = Vec::new();
+    let mut at = split(path).0;
+    while at != "." && root.status(at)?.is_none() {
+        missing.push(at.to_owned());
+        at = split(at).0;
+    }
+    missing.reverse();
+    Ok(missing)
+}
+
+/// Makes a folder as the one is in which it lies. That it is there already is as well.
+pub(crate) fn make_folder(root: &Folder, path: &str) -> io::Result<()> {
+    let (above, name) = split(path);
+    let above = root.folder(above)?.ok_or(io::ErrorKind::NotFound)?;
+    let like = above.own_status()?;
+    match rustix::fs::mkdirat(above.fd(), name, Mode::from_raw_mode(like.mode)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    let made = above.folder(name)?.ok_or(io::ErrorKind::NotFound)?;
+    own(made.fd(), &made.own_status()?, &like, like.mode)?;
+    sync(&above)
+}
+
+/// Gives something to whom another thing belongs, with these permissions.
+fn own(file: impl std::os::fd::AsFd, made: &Status, like: &Status, mode: u32) -> io::Result<()> {
+    if (made.user, made.group) != (like.user, like.group) {
+        // Only root may give things away; who is not root made it as its own, which is the registry's then.
+        let _ = rustix::fs::fchown(&file, Some(Uid::from_raw(like.user)), Some(Gid::from_raw(like.group)));
+    }
+    Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
+}
+
+/// Makes a file for what a folder is to hold, with the folder's owner, and as readable as it.
+pub(crate) fn create(folder: &Folder, name: &str, like: &Status) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder.fd(), name, flags, Mode::from_raw_mode(0o600))?;
+    let made = folder.status(name)?.ok_or(io::ErrorKind::NotFound)?;
+    own(&file, &made, like, like.mode & 0o666)?;
+    Ok(file.into())
+}
+
+/// Writes a file in the place of one that holds `before`, or where there is none; `false` where it holds something else by now.
+pub(crate) fn write(root: &Folder, path: &str, bytes: &[u8], before: Option<&[u8]>) -> io::Result<bool> {
+    let (above, name) = split(path);
+    let folder = root.folder(above)?.ok_or(io::ErrorKind::NotFound)?;
+    // As registries name theirs, so that a crash leaves what is known as a leftover.
+    let temporary = format!("{name}.{}.tmp", std::process::id());
+    let written = (|| {
+        let mut file = create(&folder, &temporary, &folder.own_status()?)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // A push may have come meanwhile.
+        if read(&folder, name)?.as_deref() != before {
+            return Ok(false);
+        }
+        match before {
+            Some(_) => rustix::fs::renameat(folder.fd(), temporary.as_str(), folder.fd(), name)?,
+            None => match rename_new(&folder, &temporary, &folder, name) {
+                Err(Errno::EXIST) => return Ok(false),
+                other => other?,
+            },
+        }
+        sync(&folder)?;
+        Ok(true)
+    })();
+    if !matches!(written, Ok(true)) {
+        let _ = rustix::fs::unlinkat(folder.fd(), temporary.as_str(), AtFlags::empty());
+    }
+    written
+}
+
+/// Renames something to where nothing is.
+pub(crate) fn rename_new(from: &Folder, name: &str, to: &Folder, new: &str) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(from.fd(), name, to.fd(), new, RenameFlags::NOREPLACE) {
+        // Where the filesystem does not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => match to.status(new) {
+            Ok(None) => rustix::fs::renameat(from.fd(), name, to.fd(), new),
+            _ => Err(Errno::EXIST),
+        },
+        other => other,
+    }
+}
+
+/// Moves a folder or file to the same path in the folder of a run; `false` where it is not there.
+pub(crate) fn move_away(root: &Folder, run: &Run, path: &str) -> io::Result<bool> {
+    let (above, name) = split(path);
+    let Some(from) = root.folder(above)? else { return Ok(false) };
+    let to = run.mirror(root, above)?;
+    match rename_new(&from, name, &to, name) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    sync(&to)?;
+    sync(&from)?;
+    Ok(true)
+}
+
+/// Removes a folder if it is empty; whether it is gone.
+pub(crate) fn remove_empty(root: &Folder, path: &str) -> io::Result<bool> {
+    runs::remove_empty(root, path)
+}
+
+/// Sees that what was renamed in a folder outlives a power cut.
+pub(crate) fn sync(folder: &Folder) -> io::Result<()> {
+    match rustix::fs::fsync(folder.fd()) {
+        // Some filesystems know no such thing of folders.
+        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_whole_and_only_where_nobody_was_faster() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = Folder::open(temporary.path()).unwrap();
+        assert_eq!(missing_folders(&root, "a/b/link").unwrap(), ["a", "a/b"]);
+        fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        for folder in ["a", "a/b"] {
+            make_folder(&root, folder).unwrap();
+        }
+        let content = || fs::read_to_string(temporary.path().join("a/b/link")).unwrap();
+        assert!(write(&root, "a/b/link", b"1", None).unwrap());
+        assert!(!write(&root, "a/b/link", b"2", None).unwrap(), "it is there by now");
+        assert!(!write(&root, "a/b/link", b"2", Some(b"0")).unwrap(), "it holds something else by now");
+        assert_eq!(content(), "1");
+        assert!(write(&root, "a/b/link", b"2", Some(b"1")).unwrap());
+        assert_eq!(content(), "2");
+        let mode = |path: &str| fs::metadata(temporary.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("a/b"), mode("a/b/link")), (0o750, 0o640));
+        assert_eq!(fs::read_dir(temporary.path().join("a/b")).unwrap().count(), 1, "no temporary file is left");
+    }
+}

@@ -1,0 +1,162 @@
+//! Which of the faults that are seen now a finding means. Pure.
+
+use std::collections::BTreeSet;
+
+use common::check::{Fault, Weight};
+use common::digest::Digest;
+use common::record::{Finding, Problem, Severity};
+
+/// What a finding asks for before anything is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// That something is mended.
+    Mend,
+    /// Nothing, for this reason.
+    Nothing(String),
+    /// What cannot be done here, for this reason.
+    TooMuch(String),
+}
+
+/// What a finding asks for. What costs only space is for `reg-gc`.
+pub(crate) fn asks(finding: &Finding, registry: Option<&str>) -> Asks {
+    let nothing = |why: &str| Asks::Nothing(why.to_owned());
+    if let (Some(own), Some(other)) = (registry, &finding.registry)
+        && own != other
+    {
+        return Asks::Nothing(format!("it is of the registry {other}"));
+    }
+    match (finding.problem, finding.severity) {
+        (Problem::None, _) | (_, Severity::Ok) => nothing("it is well"),
+        (Problem::NotAsked, _) => nothing("nobody knows whether anything is wrong: it could not be asked"),
+        (Problem::TagMoved, _) => nothing("the storage is well: somebody pushed the tag anew"),
+        (
+            Problem::Upload
+            | Problem::Temporary
+            | Problem::LinkLeftover
+            | Problem::RevisionOverwritten
+            | Problem::ReferrerOrphan
+            | Problem::RepositoryEmpty,
+            _,
+        ) => nothing("it only costs space: reg-gc takes it away"),
+        (Problem::Foreign, _) => nothing("it is not a registry's, and is left to whoever put it there"),
+        (_, Severity::Info) => nothing("it is good to know, and nothing to be mended"),
+        (Problem::Other, _) => Asks::TooMuch("this version does not know the problem".to_owned()),
+        (Problem::Unreadable, _) => {
+            Asks::TooMuch("it cannot be read: look at the disk, or at the permissions, or at what a symbolic link leads to".to_owned())
+        }
+        _ => Asks::Mend,
+    }
+}
+
+/// Which of these faults it means: the one in its place, else all that are about the same thing.
+pub(crate) fn meant(finding: &Finding, faults: &[Fault]) -> Vec<usize> {
+    let of_repository = |fault: &Fault| match (&finding.repository, &fault.repository) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    let choose = |is_meant: &dyn Fn(&Fault) -> bool| -> Vec<usize> {
+        let all = faults.iter().enumerate();
+        all.filter(|(_, fault)| fault.weight != Weight::Space && of_repository(fault) && is_meant(fault)).map(|(place, _)| place).collect()
+    };
+    match &finding.path {
+        Some(path) => choose(&|fault| fault.path == *path),
+        None => choose(&|fault| {
+            let is_of = |digest: &Digest| {
+                fault.digest.as_ref() == Some(digest) || fault.manifest.as_ref() == Some(digest) || fault.content.contains(digest)
+            };
+            finding.digest.as_ref().is_some_and(is_of)
+                || finding.manifest.as_ref().is_some_and(is_of)
+                || finding.tag.as_ref().is_some_and(|tag| fault.tags.contains(tag))
+        }),
+    }
+}
+
+/// What findings say is in use: it is never taken away.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    tags: BTreeSet<(String, String)>,
+    digests: BTreeSet<Digest>,
+}
+
+impl Held {
+    /// Of all findings, those too that ask for nothing.
+    pub(crate) fn of(findings: &[Finding]) -> Self {
+        let mut held = Self::default();
+        for finding in findings.iter().filter(|finding| finding.in_use == Some(true)) {
+            if let (Some(repository), Some(tag)) = (&finding.repository, &finding.tag) {
+                held.tags.insert((repository.clone(), tag.clone()));
+            }
+            held.digests.extend(finding.digest.iter().chain(&finding.manifest).cloned());
+        }
+        held
+    }
+
+    /// Whether a tag of a repository is in use.
+    pub(crate) fn has_tag(&self, repository: &str, tag: &str) -> bool {
+        self.tags.contains(&(repository.to_owned(), tag.to_owned()))
+    }
+
+    /// Whether some content is in use, in whatever repository.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.digests.contains(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(json: &str) -> Finding {
+        serde_json::from_str(&format!(r#"{{"type":"finding","severity":"error","detail":"",{json}}}"#)).unwrap()
+    }
+
+    fn fault(repository: &str, tag: &str, digest: &Digest, path: &str) -> Fault {
+        Fault {
+            repository: Some(repository.to_owned()),
+            tags: vec![tag.to_owned()],
+            problem: Problem::BlobMissing,
+            digest: Some(digest.clone()),
+            manifest: None,
+            platform: None,
+            content: Vec::new(),
+            path: path.to_owned(),
+            weight: Weight::Broken,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_finding_means_what_is_in_its_place_or_about_the_same_thing() {
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let mut space = fault("a", "v1", &one, "space");
+        space.weight = Weight::Space;
+        let faults = [fault("a", "v1", &one, "p"), fault("a", "v1", &other, "q"), fault("b", "v1", &one, "p"), space];
+        let means = |json: &str| meant(&finding(json), &faults);
+        assert_eq!(means(r#""repository":"a","tag":"v1","problem":"blob-missing","path":"p""#), [0]);
+        assert_eq!(means(r#""repository":"a","tag":"v1","problem":"tag-unreachable""#), [0, 1]);
+        assert_eq!(means(&format!(r#""repository":"a","digest":"{other}","problem":"blob-missing""#)), [1]);
+        assert_eq!(means(&format!(r#""repository":null,"digest":"{one}","problem":"blob-corrupt""#)), [0, 2]);
+        assert_eq!(means(r#""repository":"c","tag":"v1","problem":"tag-unreachable""#), [0; 0]);
+    }
+
+    #[test]
+    fn not_every_finding_asks_for_something() {
+        let asks = |json: &str| asks(&finding(json), Some("here"));
+        for (json, expected) in [
+            (r#""problem":"link-empty""#, "mend"),
+            (r#""problem":"link-empty","registry":"here""#, "mend"),
+            (r#""problem":"link-empty","registry":"there""#, "nothing"),
+            (r#""problem":"upload""#, "nothing"),
+            (r#""problem":"tag-moved""#, "nothing"),
+            (r#""problem":"unreadable""#, "too much"),
+            (r#""problem":"of-tomorrow""#, "too much"),
+        ] {
+            let word = match asks(json) {
+                Asks::Mend => "mend",
+                Asks::Nothing(_) => "nothing",
+                Asks::TooMuch(_) => "too much",
+            };
+            assert_eq!(word, expected, "{json}");
+        }
+    }
+}

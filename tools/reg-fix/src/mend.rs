@@ -1,0 +1,459 @@
+//! One run: what the findings mean in the tree as it is now, how that is mended, and doing it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::Utc;
+use common::beside::lock;
+use common::beside::source::{self, Source};
+use common::check::blobs::{Data, State};
+use common::check::judge::Known as _;
+use common::check::scene::{Buffers, data_of, link_of};
+use common::check::tree::Tree;
+use common::check::{Depth, Fault, Weight};
+use common::cli::{Context, Refused, Status, count};
+use common::digest::Digest;
+use common::record::{Finding, Header, Problem, Repair, RepairAction, RepairResult, RepairTotals, Scope, Trailer};
+use common::store::folder::Folder;
+use common::store::{layout, repositories};
+
+use crate::act::Acting;
+use crate::arguments::Args;
+use crate::fetch::Mirror;
+use crate::given;
+use crate::journal::{Journal, RUNS};
+use crate::matching::{self, Asks, Held};
+use crate::memory::{self, Memory};
+use crate::plan::{self, Act, Options, Step};
+use crate::{files, quiet, undo};
+
+/// How long a registry that writes gets to finish what it began before things went.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How often what was fetched is looked through for what it needs in turn: an index, its manifests, their blobs, their links.
+const ROUNDS: usize = 8;
+
+/// Does what the command line says.
+pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
+    let source = source::find(&args.asked())?;
+    context.summarize(format_args!("{}: storage: {} (by {})\n", context.name(), source.root.display(), source.said_by));
+    let open = || Folder::open(&source.root).with_context(|| format!("opening the storage {}", source.root.display()));
+    let root = open()?;
+    if let Some(wanted) = &args.undo {
+        return undo::run(args, context, &source, &root, wanted.as_deref());
+    }
+    let registry = args.registry()?;
+    let mirror = match args.from()? {
+        Some((host, prefix)) => Some(Mirror::open(&host, prefix, &args.reaching.settings(Some(&host))?)?),
+        None => None,
+    };
+    let findings = given::read(&args.findings, context)?;
+    let held = Held::of(&findings);
+    let _lock = if args.yes { Some(lock::take(&root)?) } else { None };
+    let tree = Tree::read(open()?, Depth::Blobs);
+    let options = Options { drop: args.drop, from: mirror.is_some() };
+    let own = registry.as_ref().map(ToString::to_string);
+    let mut mending = Mending { args, context, source: &source, root: &root, tree, buffers: Buffers::default(), held, options };
+    let mut steps = mending.plan(&findings, own.as_deref());
+    mending.note_what_is_there(&mut steps);
+    mending.ask_for_quiet(&mut steps)?;
+    let scope = Scope { registry: own, ..Scope::default() };
+    let mut header = Header { dry_run: !args.yes, ..Header::new(context.name(), context.version(), Utc::now()).with_scope(scope) };
+    if let Some(scope) = &mut header.scope {
+        scope.other.insert("root".to_owned(), source.root.display().to_string().into());
+    }
+    let (records, run) =
+        if args.yes { mending.act(steps, mirror.as_ref(), &header)? } else { (steps.into_iter().map(|step| step.record).collect(), None) };
+    mending.tell(&header, &records, run)
+}
+
+struct Mending<'a> {
+    args: &'a Args,
+    context: &'a Context,
+    source: &'a Source,
+    root: &'a Folder,
+    tree: Tree,
+    buffers: Buffers,
+    held: Held,
+    options: Options,
+}
+
+impl Mending<'_> {
+    /// What is done about each finding.
+    fn plan(&mut self, findings: &[Finding], registry: Option<&str>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut open: Vec<&Finding> = Vec::new();
+        for finding in findings {
+            match matching::asks(finding, registry) {
+                Asks::Mend => open.push(finding),
+                Asks::Nothing(why) => steps.push(about(finding, RepairResult::Skipped, why)),
+                Asks::TooMuch(why) => steps.push(about(finding, RepairResult::Left, why)),
+            }
+        }
+        // Whether content is damaged is seen with our own eyes, before anything is judged.
+        for digest in open.iter().filter(|finding| is_about_content(finding.problem)).flat_map(|finding| {
+            let at = finding.path.as_deref().and_then(plan::digest_at);
+            finding.digest.iter().cloned().chain(at)
+        }) {
+            let _ = self.tree.hash_one(&digest);
+        }
+        let mut names: BTreeSet<String> = open.iter().filter_map(|finding| finding.repository.clone()).collect();
+        if open.iter().any(|finding| finding.repository.is_none()) {
+            names.extend(repositories::find(self.tree.root()).names);
+        }
+        let mut answered = vec![false; open.len()];
+        for name in names {
+            self.repository(&name, &open, &mut answered, &mut steps);
+        }
+        for (finding, _) in open.iter().zip(&answered).filter(|(finding, answered)| finding.repository.is_none() && !**answered) {
+            steps.push(self.of_no_repository(finding));
+        }
+        // A blob that several repositories need is moved once.
+        let mut seen = BTreeSet::new();
+        steps.retain(|step| step.record.action != RepairAction::Quarantine || seen.insert(step.record.path.clone()));
+        steps
+    }
+
+    /// What is done in one repository.
+    fn repository(&mut self, name: &str, open: &[&Finding], answered: &mut [bool], steps: &mut Vec<Step>) {
+        let checked = self.tree.check(name, &mut self.buffers);
+        let faults = &checked.judged.faults;
+        let mut chosen = BTreeSet::new();
+        for (finding, answered) in open.iter().zip(answered) {
+            if finding.repository.as_ref().is_some_and(|repository| repository != name) {
+                continue;
+            }
+            let meant = matching::meant(finding, faults);
+            if meant.is_empty() && finding.repository.is_some() {
+                let step = match &checked.scene {
+                    None => about(finding, RepairResult::Left, "this storage has no such repository: push it again".to_owned()),
+                    Some(_) => self.unseen(finding),
+                };
+                steps.push(step);
+            }
+            *answered |= !meant.is_empty();
+            chosen.extend(meant);
+        }
+        if chosen.iter().filter_map(|place| faults.get(*place)).any(|fault| fault.problem == Problem::LayersMissing) {
+            let links = faults.iter().enumerate().filter(|(_, fault)| fault.problem == Problem::LayerLinkMissing);
+            chosen.extend(links.map(|(place, _)| place));
+        }
+        let chosen: Vec<&Fault> = chosen.iter().filter_map(|place| faults.get(*place)).collect();
+        self.hash_what_links_lead_to(&chosen);
+        steps.extend(plan::plan(checked.scene.as_ref(), &chosen, &self.tree, self.options, &self.held));
+    }
+
+    /// A link to damaged content would only move the fault.
+    fn hash_what_links_lead_to(&self, faults: &[&Fault]) {
+        for fault in faults.iter().filter(|fault| fault.path.contains(&format!("/{}/", layout::LAYERS))) {
+            if let Some(digest) = &fault.digest {
+                let _ = self.tree.hash_one(digest);
+            }
+        }
+    }
+
+    /// What nobody sees any more in a repository that is there.
+    fn unseen(&self, finding: &Finding) -> Step {
+        if finding.problem == Problem::RunningDigestGone
+            && let (Some(repository), Some(digest)) = (&finding.repository, &finding.digest)
+        {
+            return self.running(finding, repository, digest);
+        }
+        about(finding, RepairResult::Skipped, "it is well now".to_owned())
+    }
+
+    /// A digest that runs and to which the repository has no link.
+    fn running(&self, finding: &Finding, repository: &str, digest: &Digest) -> Step {
+        let path = format!("{}/{}", layout::repository(repository), link_of(layout::REVISIONS, digest));
+        let step = about(finding, RepairResult::Planned, String::new());
+        match (self.tree.data(digest), self.tree.hash_one(digest)) {
+            (Data::Size(_), State::Good) => Step {
+                act: Act::Link { to: digest.clone() },
+                record: Repair {
+                    action: RepairAction::Link,
+                    path: Some(path),
+                    after: Some(digest.to_string()),
+                    why: Some("it runs, and its content is there".to_owned()),
+                    ..step.record
+                },
+                ..step
+            },
+            (Data::Missing, _) if self.options.from => Step {
+                act: Act::Fetch { digest: digest.clone(), is_manifest: true },
+                record: Repair {
+                    action: RepairAction::Fetch,
+                    path: Some(data_of(digest)),
+                    why: Some("it runs, and it is lost".to_owned()),
+                    ..step.record
+                },
+                ..step
+            },
+            (Data::Missing, _) => {
+                about(finding, RepairResult::Left, "its content is lost: push it again, or fetch it with --from REGISTRY".to_owned())
+            }
+            _ => about(finding, RepairResult::Left, "its content is damaged: push it again".to_owned()),
+        }
+    }
+
+    /// A finding about what no repository needs, as far as is seen.
+    fn of_no_repository(&self, finding: &Finding) -> Step {
+        let at = finding.path.as_deref().and_then(plan::digest_at).or_else(|| finding.digest.clone());
+        let Some(digest) = at.filter(|digest| is_about_content(finding.problem) && self.tree.hash_one(digest) == State::Corrupt) else {
+            return about(finding, RepairResult::Skipped, "it is well now".to_owned());
+        };
+        let fault = Fault {
+            repository: None,
+            tags: Vec::new(),
+            problem: Problem::BlobCorrupt,
+            path: data_of(&digest),
+            digest: Some(digest),
+            manifest: None,
+            platform: None,
+            content: Vec::new(),
+            weight: Weight::Stumble,
+            detail: String::new(),
+        };
+        // Nobody says where to fetch it from, and nobody needs it.
+        let options = Options { from: false, ..self.options };
+        let planned = plan::plan(None, &[&fault], &self.tree, options, &self.held);
+        planned.into_iter().next().unwrap_or_else(|| about(finding, RepairResult::Skipped, "it is well now".to_owned()))
+    }
+
+    /// Notes what the links hold that are written.
+    fn note_what_is_there(&self, steps: &mut [Step]) {
+        for step in steps.iter_mut().filter(|step| matches!(step.act, Act::Link { .. })) {
+            let path = step.record.path.clone().unwrap_or_default();
+            match files::read(self.root, &path) {
+                Ok(bytes) => step.record.before = bytes.map(|bytes| BASE64.encode(bytes)),
+                Err(error) => {
+                    let record =
+                        Repair { result: RepairResult::Left, why: Some(format!("it cannot be read: {error}")), ..step.record.clone() };
+                    *step =
+                        Step { record: Repair { action: RepairAction::None, after: None, ..record }, act: Act::None, forget: Vec::new() };
+                }
+            }
+        }
+    }
+
+    /// Sees that nobody writes where something is taken away or replaced. What was not asked for in so many words is left.
+    fn ask_for_quiet(&self, steps: &mut [Step]) -> anyhow::Result<()> {
+        if !steps.iter().any(Step::needs_quiet) {
+            return Ok(());
+        }
+        let Some(objection) = quiet::objection(self.args, self.source)? else { return Ok(()) };
+        let is_asked_for = self.options.drop || self.options.from;
+        if is_asked_for && self.args.yes {
+            return Err(Refused(objection).into());
+        }
+        if is_asked_for {
+            self.context.summarize(format_args!("{}: with --yes this would be refused: {objection}\n", self.context.name()));
+            return Ok(());
+        }
+        for step in steps.iter_mut().filter(|step| step.needs_quiet()) {
+            step.record.result = RepairResult::Left;
+            step.record.why = Some(format!("{}: {objection}", step.record.why.clone().unwrap_or_default()));
+            step.act = Act::None;
+        }
+        Ok(())
+    }
+
+    /// Carries the steps out, looks at what came of them, and goes on with what is seen of that.
+    fn act(&mut self, steps: Vec<Step>, mirror: Option<&Mirror>, header: &Header) -> anyhow::Result<(Vec<Repair>, Option<String>)> {
+        let now = Utc::now();
+        let purged = RUNS.purge(self.root, now - self.args.keep_runs.delta()).context("removing old runs")?;
+        purged.failed.iter().for_each(|sentence| self.context.say(sentence));
+        if steps.iter().all(|step| step.act == Act::None) {
+            return Ok((steps.into_iter().map(|step| step.record).collect(), None));
+        }
+        let memory = if steps.iter().any(Step::needs_quiet) {
+            let memory = Memory::connect(self.args, self.source)?;
+            undo::catch_up(self.root, &memory)?;
+            memory
+        } else {
+            Memory::none()
+        };
+        let run = RUNS.begin(self.root, now)?;
+        let name = run.name.clone();
+        let mut journal = Journal::open(&run).context("writing the journal")?;
+        journal.write(header).context("writing the journal")?;
+        let mut acting = Acting {
+            root: self.root,
+            run: &run,
+            journal,
+            mirror,
+            memory: &memory,
+            named: BTreeMap::new(),
+            forgotten: Vec::new(),
+            fetched: Vec::new(),
+            changed: Vec::new(),
+        };
+        let mut records = Vec::new();
+        let mut steps = steps;
+        let mut told: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            for (digest, repositories) in plan::named_by(&steps) {
+                acting.named.entry(digest).or_default().extend(repositories);
+            }
+            let before = acting.changed.len();
+            let first = records.len();
+            for step in &steps {
+                told.insert((step.record.repository.clone(), step.record.path.clone()));
+                records.push(acting.carry(step).context("stopped: what was done by then is in the journal of the run")?);
+            }
+            acting.changed.iter().skip(before).for_each(|digest| self.tree.renew(digest));
+            let fetched: Vec<Digest> = steps
+                .iter()
+                .zip(records.iter().skip(first))
+                .filter(|(_, record)| record.result == RepairResult::Repaired)
+                .filter_map(|(step, _)| match &step.act {
+                    Act::Fetch { digest, .. } | Act::Link { to: digest } => Some(digest.clone()),
+                    _ => None,
+                })
+                .collect();
+            let seen = self.look_again(records.get_mut(first..).unwrap_or_default());
+            steps = if mirror.is_some() { self.next(&seen, &fetched, &told) } else { Vec::new() };
+            if steps.is_empty() {
+                break;
+            }
+        }
+        if !acting.forgotten.is_empty() {
+            if memory.is_shared() {
+                std::thread::sleep(SETTLE);
+                memory.forget(&acting.forgotten)?;
+            }
+            if memory.needs_restart() {
+                self.context.say(memory::RESTART);
+            }
+        }
+        acting
+            .journal
+            .write(&Trailer::new(true, records.len() as u64, totals(&records, Some(name.clone()))))
+            .context("writing the journal")?;
+        drop(acting);
+        let did = records.iter().any(|record| record.result == RepairResult::Repaired);
+        Ok((records, did.then_some(name)))
+    }
+
+    /// Looks at the repositories once more: what is still seen was not mended.
+    fn look_again(&mut self, records: &mut [Repair]) -> Vec<(String, Vec<Fault>)> {
+        let names: BTreeSet<String> = records
+            .iter()
+            .filter(|record| record.result == RepairResult::Repaired)
+            .filter_map(|record| record.repository.clone())
+            .collect();
+        let mut seen = Vec::new();
+        for name in names {
+            let faults = self.tree.check(&name, &mut self.buffers).judged.faults;
+            for record in records.iter_mut().filter(|record| record.repository.as_ref() == Some(&name)) {
+                let is_same = |fault: &&Fault| {
+                    fault.problem == record.problem
+                        && record.path.as_ref().is_some_and(|path| *path == fault.path || fault.path.starts_with(&format!("{path}/")))
+                };
+                if record.result == RepairResult::Repaired
+                    && let Some(fault) = faults.iter().find(is_same)
+                {
+                    record.result = RepairResult::Failed;
+                    record.why = Some(format!("it was done, and it is still seen: {}", fault.detail));
+                }
+            }
+            seen.push((name, faults));
+        }
+        seen
+    }
+
+    /// What comes to light of what was fetched.
+    fn next(&mut self, seen: &[(String, Vec<Fault>)], fetched: &[Digest], told: &BTreeSet<(Option<String>, Option<String>)>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (name, faults) in seen {
+            let is_of = |digest: &Digest| fetched.contains(digest);
+            let chosen: Vec<&Fault> = faults
+                .iter()
+                .filter(|fault| fault.weight > Weight::Space && !told.contains(&(Some(name.clone()), Some(fault.path.clone()))))
+                .filter(|fault| {
+                    fault.manifest.as_ref().is_some_and(is_of)
+                        || fault.content.iter().any(is_of)
+                        || fault.digest.as_ref().is_some_and(is_of)
+                })
+                .collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            self.hash_what_links_lead_to(&chosen);
+            let checked = self.tree.check(name, &mut self.buffers);
+            let planned = plan::plan(checked.scene.as_ref(), &chosen, &self.tree, self.options, &self.held);
+            steps.extend(planned.into_iter().filter(|step| !told.contains(&(step.record.repository.clone(), step.record.path.clone()))));
+        }
+        self.note_what_is_there(&mut steps);
+        steps
+    }
+
+    /// Writes the records, and tells how it ended.
+    fn tell(&self, header: &Header, records: &[Repair], run: Option<String>) -> anyhow::Result<Status> {
+        let (context, yes) = (self.context, self.args.yes);
+        let totals = totals(records, run);
+        let of = |result| totals.results.get(&result).copied().unwrap_or_default();
+        let (left, failed) = (of(RepairResult::Left), of(RepairResult::Failed));
+        let mut output = context.output();
+        output.write(header)?;
+        for record in records {
+            output.write(record)?;
+        }
+        output.write(&Trailer::new(left + failed == 0, records.len() as u64, &totals))?;
+        output.flush()?;
+        let name = context.name();
+        let done = of(if yes { RepairResult::Repaired } else { RepairResult::Planned });
+        let what = if yes { "mended" } else { "would be mended" };
+        context.summarize(format_args!("{name}: {what}: {}; {} skipped, {left} left\n", count(done, "thing"), of(RepairResult::Skipped)));
+        if failed > 0 {
+            context.say(format_args!("{failed} could not be mended: each says why in its record"));
+        }
+        if left > 0 {
+            context.summarize(format_args!("{name}: what is left says in its record how it can be mended\n"));
+        }
+        match &totals.run {
+            Some(run) => {
+                let until = Utc::now() + self.args.keep_runs.delta();
+                let until = until.format("%Y-%m-%d %H:%M UTC");
+                context.summarize(format_args!("{name}: can be undone until {until}, with --undo {run} --yes\n"));
+            }
+            None if !yes => context.summarize(format_args!("{name}: nothing was done: --yes does it\n")),
+            None => {}
+        }
+        Ok(if left + failed == 0 { Status::Done } else { Status::Partial })
+    }
+}
+
+fn totals(records: &[Repair], run: Option<String>) -> RepairTotals {
+    let mut results = BTreeMap::new();
+    for record in records {
+        *results.entry(record.result).or_default() += 1;
+    }
+    RepairTotals { run, results }
+}
+
+/// Whether content may be damaged by what a finding says.
+fn is_about_content(problem: Problem) -> bool {
+    matches!(
+        problem,
+        Problem::BlobCorrupt | Problem::BlobSize | Problem::BlobUnreachable | Problem::BlobMissing | Problem::ConfigUnreadable
+    )
+}
+
+/// The record of a finding about which nothing is done.
+fn about(finding: &Finding, result: RepairResult, why: String) -> Step {
+    let record = Repair {
+        repository: finding.repository.clone(),
+        tag: finding.tag.clone(),
+        digest: finding.digest.clone(),
+        problem: finding.problem,
+        action: RepairAction::None,
+        path: finding.path.clone(),
+        result,
+        why: Some(why),
+        before: None,
+        after: None,
+    };
+    Step { record, act: Act::None, forget: Vec::new() }
+}
