@@ -10,6 +10,7 @@ mod pipeline;
 mod readme;
 mod reg_check;
 mod reg_delete;
+mod reg_fix;
 mod reg_gc;
 mod reg_list;
 mod reg_select;

@@ -1,6 +1,6 @@
 //! `reg-check`: what is broken in registries and in their storage, who uses it, and what is made of it.
 
-mod agrees;
+pub(crate) mod agrees;
 mod reports;
 mod stored;
 

@@ -9,7 +9,7 @@ use tests::*;
 use super::store;
 
 /// Whether a registry serves all that a manifest leads to: what hashes to its digest, of the size that is said.
-pub(super) fn serves(client: &Client, repository: &str, reference: &str) -> Result<(), String> {
+pub(crate) fn serves(client: &Client, repository: &str, reference: &str) -> Result<(), String> {
     let answer = client.manifest(repository, reference);
     if answer.status != 200 {
         return Err(format!("{reference}: {}", answer.status));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use common::digest::{Digest, Digester};
+use common::digest::Digest;
 use common::reference::{Host, Repository, Target};
 use common::registry::{Registry, Settings};
 
@@ -56,7 +56,7 @@ impl Mirror {
             anyhow::ensure!(digest.matches(&manifest.bytes), "the bytes of {digest} do not hash to it");
             file.write_all(&manifest.bytes)?;
         } else {
-            let mut hasher = Digester::like(digest);
+            let mut hasher = digest.hasher();
             let mut size = 0u64;
             loop {
                 let part = self.registry.blob_part(repository, digest, size, PART).await?;

@@ -66,7 +66,7 @@ pub(crate) fn meant(finding: &Finding, faults: &[Fault]) -> Vec<usize> {
             };
             finding.digest.as_ref().is_some_and(is_of)
                 || finding.manifest.as_ref().is_some_and(is_of)
-                || finding.tag.as_ref().is_some_and(|tag| fault.tags.contains(tag))
+                || finding.tag.iter().chain(&finding.tags).any(|tag| fault.tags.contains(tag))
         }),
     }
 }
@@ -83,8 +83,8 @@ impl Held {
     pub(crate) fn of(findings: &[Finding]) -> Self {
         let mut held = Self::default();
         for finding in findings.iter().filter(|finding| finding.in_use == Some(true)) {
-            if let (Some(repository), Some(tag)) = (&finding.repository, &finding.tag) {
-                held.tags.insert((repository.clone(), tag.clone()));
+            if let Some(repository) = &finding.repository {
+                held.tags.extend(finding.tag.iter().chain(&finding.tags).map(|tag| (repository.clone(), tag.clone())));
             }
             held.digests.extend(finding.digest.iter().chain(&finding.manifest).cloned());
         }

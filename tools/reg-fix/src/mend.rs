@@ -127,17 +127,19 @@ impl Mending<'_> {
             }
             let meant = matching::meant(finding, faults);
             if meant.is_empty() && finding.repository.is_some() {
-                let step = match &checked.scene {
-                    None => about(finding, RepairResult::Left, "this storage has no such repository: push it again".to_owned()),
-                    Some(_) => self.unseen(finding),
-                };
-                steps.push(step);
+                match &checked.scene {
+                    None => steps.push(about(finding, RepairResult::Left, "this storage has no such repository: push it again".to_owned())),
+                    Some(_) => steps.extend(self.unseen(finding)),
+                }
             }
             *answered |= !meant.is_empty();
             chosen.extend(meant);
         }
-        if chosen.iter().filter_map(|place| faults.get(*place)).any(|fault| fault.problem == Problem::LayersMissing) {
-            let links = faults.iter().enumerate().filter(|(_, fault)| fault.problem == Problem::LayerLinkMissing);
+        // Where the folder of the layers is missing, all their links are: they come back together.
+        let has_layers = checked.scene.as_ref().is_some_and(|scene| scene.has_layers);
+        let is_of_layers = |problem| matches!(problem, Problem::LayersMissing | Problem::LayerLinkMissing);
+        if !has_layers && chosen.iter().filter_map(|place| faults.get(*place)).any(|fault| is_of_layers(fault.problem)) {
+            let links = faults.iter().enumerate().filter(|(_, fault)| is_of_layers(fault.problem));
             chosen.extend(links.map(|(place, _)| place));
         }
         let chosen: Vec<&Fault> = chosen.iter().filter_map(|place| faults.get(*place)).collect();
@@ -155,45 +157,36 @@ impl Mending<'_> {
     }
 
     /// What nobody sees any more in a repository that is there.
-    fn unseen(&self, finding: &Finding) -> Step {
+    fn unseen(&self, finding: &Finding) -> Vec<Step> {
         if finding.problem == Problem::RunningDigestGone
             && let (Some(repository), Some(digest)) = (&finding.repository, &finding.digest)
         {
             return self.running(finding, repository, digest);
         }
-        about(finding, RepairResult::Skipped, "it is well now".to_owned())
+        vec![about(finding, RepairResult::Skipped, "it is well now".to_owned())]
     }
 
-    /// A digest that runs and to which the repository has no link.
-    fn running(&self, finding: &Finding, repository: &str, digest: &Digest) -> Step {
+    /// A digest that runs and that no tag and no index of the repository names.
+    fn running(&self, finding: &Finding, repository: &str, digest: &Digest) -> Vec<Step> {
+        let left = |why: &str| vec![about(finding, RepairResult::Left, why.to_owned())];
+        let step = |action, act, path, why: &str| {
+            let step = about(finding, RepairResult::Planned, why.to_owned());
+            Step { act, record: Repair { action, path: Some(path), ..step.record }, ..step }
+        };
         let path = format!("{}/{}", layout::repository(repository), link_of(layout::REVISIONS, digest));
-        let step = about(finding, RepairResult::Planned, String::new());
+        if self.root.status(&path).is_ok_and(|status| status.is_some_and(|status| status.size == layout::link_size(digest))) {
+            return vec![about(finding, RepairResult::Skipped, "it is well now".to_owned())];
+        }
+        let mut link = step(RepairAction::Link, Act::Link { to: digest.clone() }, path, "it runs, and its content is there");
+        link.record.after = Some(digest.to_string());
         match (self.tree.data(digest), self.tree.hash_one(digest)) {
-            (Data::Size(_), State::Good) => Step {
-                act: Act::Link { to: digest.clone() },
-                record: Repair {
-                    action: RepairAction::Link,
-                    path: Some(path),
-                    after: Some(digest.to_string()),
-                    why: Some("it runs, and its content is there".to_owned()),
-                    ..step.record
-                },
-                ..step
-            },
-            (Data::Missing, _) if self.options.from => Step {
-                act: Act::Fetch { digest: digest.clone(), is_manifest: true },
-                record: Repair {
-                    action: RepairAction::Fetch,
-                    path: Some(data_of(digest)),
-                    why: Some("it runs, and it is lost".to_owned()),
-                    ..step.record
-                },
-                ..step
-            },
-            (Data::Missing, _) => {
-                about(finding, RepairResult::Left, "its content is lost: push it again, or fetch it with --from REGISTRY".to_owned())
+            (Data::Size(_), State::Good) => vec![link],
+            (Data::Missing, _) if self.options.from => {
+                let act = Act::Fetch { digest: digest.clone(), is_manifest: true };
+                vec![step(RepairAction::Fetch, act, data_of(digest), "it runs, and it is lost"), link]
             }
-            _ => about(finding, RepairResult::Left, "its content is damaged: push it again".to_owned()),
+            (Data::Missing, _) => left("its content is lost: push it again, or fetch it with --from REGISTRY"),
+            _ => left("its content is damaged: push it again"),
         }
     }
 
@@ -299,7 +292,10 @@ impl Mending<'_> {
             let before = acting.changed.len();
             let first = records.len();
             for step in &steps {
-                told.insert((step.record.repository.clone(), step.record.path.clone()));
+                // What was only skipped may yet be needed by what is fetched.
+                if step.act != Act::None || step.record.result == RepairResult::Left {
+                    told.insert((step.record.repository.clone(), step.record.path.clone()));
+                }
                 records.push(acting.carry(step).context("stopped: what was done by then is in the journal of the run")?);
             }
             acting.changed.iter().skip(before).for_each(|digest| self.tree.renew(digest));

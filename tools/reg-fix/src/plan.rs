@@ -398,7 +398,11 @@ impl<K: Known> Planning<'_, K> {
             if needing.is_empty() {
                 return self.left(fault, "no manifest of the repository needs it");
             }
-            self.drop_all(fault, needing, &format!("it needs {digest}, which is lost"));
+            let why = format!("it needs {digest}, which is lost");
+            if self.drop_all(fault, needing, &why) && self.scene.layers.contains_key(&digest) {
+                let path = self.scene.path_of(&link_of(layout::LAYERS, &digest));
+                self.drop_link(&Fault { path, ..fault.clone() }, "its content is lost");
+            }
             return;
         }
         self.left(fault, format!("its content is lost: {LOST}"));

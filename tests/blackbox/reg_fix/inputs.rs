@@ -1,0 +1,135 @@
+//! What `reg-fix` reads, and what it does not act on.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tests::*;
+
+use super::{by_http, findings, fix, pair, section, snapshot, told, undo};
+
+fn tree() -> (tempfile::TempDir, Tree) {
+    let folder = temporary();
+    let tree = Tree::new(folder.path());
+    Image::new().layer("base").layer("own").tag("v1").push_by(&tree, "team/app");
+    (folder, tree)
+}
+
+#[test]
+fn a_pipe_says_how_it_ended() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let root = tree.root().display();
+    let pipe =
+        |words: &str| shell(&format!("set -o pipefail; reg-check --store {root} --fail-on never | reg-fix --store {root} {words}")).run();
+    pipe("").succeeds().stderr_has("nothing was done: --yes does it");
+    pipe("--yes").succeeds().stderr_has("mended: 1 thing").stderr_has("can be undone until");
+    pipe("--yes").succeeds().stderr_has("mended: 0 things");
+    tree.storage().remove_blob(&tree.tags()[0].2);
+    pipe("--yes").status(1).stderr_has("1 left").stdout_has("push it again");
+}
+
+#[test]
+fn a_report_is_read_as_well_as_a_stream() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let mut found = findings(tree.root());
+    found.retain(|finding| finding["severity"] == "error");
+    let folder = temporary();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let run = |path: &std::path::Path| Tool::new("reg-fix").arg("--store").arg(tree.root()).arg(path).run();
+    for path in [
+        file("findings.json", serde_json::to_string_pretty(&found).unwrap()),
+        file("findings.jsonl", section(&found)),
+        file("others.jsonl", section(&[found.clone(), vec![json!({"type": "use", "image": "a"}), json!({"type": "new"})]].concat())),
+    ] {
+        assert_eq!(told(&run(&path).succeeds()), [pair("link", "planned")], "{}", path.display());
+    }
+    let cut = section(&found).lines().take(2).map(|line| format!("{line}\n")).collect();
+    run(&file("cut.jsonl", cut)).status(3).stderr_has("without the trailer").stdout_is_empty();
+    run(&file("bad.jsonl", section(&[json!({"type": "finding", "problem": 7})]))).status(2).stderr_has("line 2").stdout_is_empty();
+    run(&file("bad.json", format!("[{}", found[0]))).status(2).stderr_has("bad.json");
+    run(&folder.path().join("absent.json")).status(2).stderr_has("absent.json");
+    Tool::new("reg-fix").arg("--store").arg(tree.root()).in_terminal().run().status(2).stdout_has("reg-check --store");
+}
+
+#[test]
+fn what_is_well_or_costs_only_space_is_skipped() {
+    let (_folder, tree) = tree();
+    let image = tree.tags()[0].2.clone();
+    tree.upload("team/app", 30, b"half");
+    let before = snapshot(tree.root());
+    let mut found = findings(tree.root());
+    assert!(!found.is_empty());
+    found.extend([
+        by_http("team/app", "tag-unreachable", json!({"tag": "v1"})),
+        by_http("team/app", "not-asked", json!({"tag": "v1"})),
+        by_http("team/app", "tag-moved", json!({"tag": "v1", "severity": "warning"})),
+        by_http("team/app", "blob-corrupt", json!({"repository": null, "digest": tree.blobs_of(&image)[0]})),
+    ]);
+    let ran = fix(tree.root(), &["--yes"], &found).run().succeeds();
+    assert!(told(&ran).iter().all(|one| *one == pair("none", "skipped")), "{ran}");
+    assert_eq!(told(&ran).len(), found.len());
+    assert_eq!(snapshot(tree.root()), before);
+    let other = by_http("elsewhere", "tag-unreachable", json!({"tag": "v1"}));
+    fix(tree.root(), &["--yes"], std::slice::from_ref(&other)).run().status(1).stdout_has("no such repository");
+    fix(tree.root(), &["--yes", "--registry", "localhost:5000"], &[other])
+        .run()
+        .succeeds()
+        .stdout_has("of the registry registry.example.com");
+    // What nobody can mend says so.
+    let unreadable = by_http("team/app", "unreadable", json!({}));
+    fix(tree.root(), &["--yes"], &[unreadable]).run().status(1).stdout_has("look at the disk");
+}
+
+#[test]
+fn runs_are_listed_and_named() {
+    let (_folder, tree) = tree();
+    undo(tree.root(), &[]).run().succeeds().stderr_has("nothing can be taken back");
+    undo(tree.root(), &["20200101T000000Z"]).run().status(2).stderr_has("there is none");
+    tree.storage().empty_tag_link("team/app", "v1");
+    let damaged = snapshot(tree.root());
+    let ran = fix(tree.root(), &["--yes"], &findings(tree.root())).run().succeeds();
+    let run = ran.the("trailer")["run"].clone();
+    let listed = undo(tree.root(), &[]).run().succeeds().the("run");
+    assert_eq!((&listed["run"], &listed["repairs"]), (&run, &json!(1)));
+    // To take a link back is to take it away.
+    undo(tree.root(), &["latest", "--yes"]).run().status(3).stderr_has("--stopped");
+    let shown = undo(tree.root(), &["latest"]).run().succeeds();
+    assert_eq!(told(&shown), [pair("link", "planned")]);
+    undo(tree.root(), &["latest", "--yes", "--stopped"]).run().succeeds().stderr_has("taken back: 1 thing");
+    assert_eq!(snapshot(tree.root()), damaged);
+    assert_eq!(undo(tree.root(), &[]).run().succeeds().the("run")["repairs"], 0);
+    undo(tree.root(), &["latest", "--yes", "--stopped"]).run().succeeds().stderr_has("taken back: 0 things");
+    // What was changed since is left as it is.
+    fix(tree.root(), &["--yes"], &findings(tree.root())).run().succeeds();
+    let other = Image::new().layer("other").push_by(&tree, "team/app");
+    tree.storage().point_tag("team/app", "v1", &other.digest);
+    let pushed = snapshot(tree.root());
+    undo(tree.root(), &["latest", "--yes", "--stopped"]).run().status(1).stdout_has("changed since");
+    assert_eq!(snapshot(tree.root()), pushed);
+    let journal = fs::read_dir(tree.root().join(".reg-fix")).unwrap().count();
+    assert_eq!(journal, 2);
+    fix(tree.root(), &["--yes", "--keep-runs", "0s"], &[]).run().succeeds();
+    assert_eq!(fs::read_dir(tree.root().join(".reg-fix")).unwrap().count(), 0, "old runs go");
+}
+
+#[test]
+fn a_run_that_was_ended_in_the_middle_is_taken_back() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let damaged = snapshot(tree.root());
+    let ran = fix(tree.root(), &["--yes"], &findings(tree.root())).run().succeeds();
+    let journal = tree.root().join(".reg-fix").join(ran.the("trailer")["run"].as_str().unwrap()).join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    // Up to the line that announces it, and half of the next.
+    let started = text.lines().position(|line| line.contains("\"started\"")).unwrap();
+    let cut: String = text.lines().take(started + 1).map(|line| format!("{line}\n")).collect();
+    fs::write(&journal, format!("{cut}{{\"type\":\"rep")).unwrap();
+    undo(tree.root(), &["latest", "--yes", "--stopped"]).run().succeeds();
+    assert_eq!(snapshot(tree.root()), damaged);
+    assert_eq!(undo(tree.root(), &[]).run().the("run")["repairs"], Value::from(0));
+}
