@@ -51,6 +51,11 @@ fn reg_list() {
 }
 
 #[test]
+fn reg_check() {
+    run_page("tools/reg-check/README.md");
+}
+
+#[test]
 fn reg_select() {
     run_page("tools/reg-select/README.md");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tests::*;
 
-use super::{one, store, told};
+use super::{store, told};
 
 /// A tree with an image of two tags and one of its own.
 fn tree() -> (tempfile::TempDir, Tree, fixtures::Pushed) {
@@ -22,7 +22,7 @@ fn a_fault_is_told_with_its_path_and_all_its_tags() {
     store(tree.root(), &[]).run().succeeds().stderr_has("3 images, 3 healthy");
     tree.storage().remove_blob(&pushed.layers[1]);
     let ran = store(tree.root(), &[]).run().status(1).stderr_has("1 healthy; 1 error");
-    assert_eq!(told(&ran), one("blob-missing", "error", "latest"));
+    assert_eq!(told(&ran), ["blob-missing error latest"]);
     let finding = ran.the("finding");
     assert_eq!(finding["tags"], json!(["latest", "v1"]));
     let path = tree.storage().blob(&pushed.layers[1]);
@@ -38,7 +38,7 @@ fn a_fault_is_told_with_its_path_and_all_its_tags() {
     assert_eq!(told(&ran).len(), 3);
     assert!(ran.records_of("finding").iter().all(|finding| finding["registry"] == "registry.example.com"));
     let ran = store(tree.root(), &["--repository", "team/other"]).run().status(1);
-    assert_eq!(told(&ran), one("blob-missing", "error", "v1"));
+    assert_eq!(told(&ran), ["blob-missing error v1"]);
     // No deeper than it was asked to look.
     store(tree.root(), &["--depth", "config"]).run().succeeds();
 }
@@ -96,7 +96,7 @@ fn content_is_read_once_and_what_is_damaged_again() {
         (told(&ran), ran.the("trailer")["hashed"].as_u64().unwrap())
     };
     let (found, all) = ran(&[]);
-    assert_eq!(found, []);
+    assert_eq!(found, [""; 0]);
     assert!(all > 0);
     // The time of change is what counts, which nobody can set back; and the state is ten minutes older than its run.
     tree.age_everything(3);
@@ -108,10 +108,10 @@ fn content_is_read_once_and_what_is_damaged_again() {
     let good = fs::read(&path).unwrap();
     fs::write(&path, good.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>()).unwrap();
     let (found, _) = ran(&[]);
-    assert_eq!(found, one("blob-corrupt", "error", "latest"));
+    assert_eq!(found, ["blob-corrupt error latest"]);
     set_time(&state, "2100-01-01T00:00:00Z");
     let (found, hashed) = ran(&[]);
-    assert_eq!((found, hashed), (one("blob-corrupt", "error", "latest"), good.len() as u64));
+    assert_eq!((found, hashed), (vec!["blob-corrupt error latest".to_owned()], good.len() as u64));
     fs::write(&path, &good).unwrap();
     set_time(&state, "2100-01-01T00:00:00Z");
     assert_eq!(ran(&[]), (vec![], good.len() as u64));
@@ -184,7 +184,7 @@ fn what_cannot_be_read_is_unknown() {
     fs::rename(&blob, folder.path().join("elsewhere")).unwrap();
     symlink(folder.path().join("elsewhere"), &blob).unwrap();
     let ran = store(tree.root(), &["--fail-on", "error"]).run().succeeds();
-    assert!(told(&ran).iter().all(|(problem, severity, _)| problem == "unreadable" && severity == "unknown"), "{ran}");
+    assert!(told(&ran).iter().all(|told| told.starts_with("unreadable unknown")), "{ran}");
     store(tree.root(), &["--fail-on", "warning"]).run().succeeds();
     store(tree.root(), &["--fail-on", "unknown"]).run().status(1);
 }

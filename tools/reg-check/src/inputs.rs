@@ -81,7 +81,7 @@ impl Reading<'_> {
             Kind::Manifest => {
                 let record: Manifest = line.parse()?;
                 let digest = [record.digest.to_string()];
-                let names = if record.tags.is_empty() { &digest[..] } else { &record.tags };
+                let names = if wish::is_image(&record) && record.tags.is_empty() { &digest[..] } else { &record.tags };
                 let Some(wish) = self.wish(&record.registry, &record.repository, names).map_err(wrong)? else { return Ok(()) };
                 wish.add_manifest(&record).map_err(wrong)?;
             }

@@ -83,8 +83,7 @@ impl Wish {
     pub(crate) fn add_manifest(&mut self, record: &Manifest) -> Result<(), InvalidName> {
         self.whole = true;
         let wish = self.digests.entry(record.digest.clone()).or_default();
-        // What an index leads to, or what is about another manifest, is looked at with that.
-        wish.image |= record.tags.is_empty() && record.parents.is_empty() && record.subjects.is_empty();
+        wish.image |= is_image(record);
         for tag in &record.tags {
             let tag: Tag = tag.parse()?;
             wish.listed_as.insert(tag.clone());
@@ -109,6 +108,11 @@ impl Wish {
         };
         if self.whole || is_meant { self.add_use(record) } else { Ok(()) }
     }
+}
+
+/// Whether a listed manifest is an image of its own. What an index leads to, or what is about another manifest, is looked at with that.
+pub(crate) fn is_image(record: &Manifest) -> bool {
+    !record.tags.is_empty() || (record.parents.is_empty() && record.subjects.is_empty())
 }
 
 impl Registered {

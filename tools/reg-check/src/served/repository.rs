@@ -46,6 +46,7 @@ pub(crate) async fn check(asker: &Asker, plan: Plan) -> Found {
         manifests: RefCell::default(),
         blobs: RefCell::default(),
         unknown: RefCell::default(),
+        lost: RefCell::default(),
     };
     if listed {
         reading.list(&mut wish).await;
@@ -80,6 +81,8 @@ struct Reading<'a> {
     blobs: RefCell<HashMap<(Digest, Look), Once<Blob, Lack>>>,
     /// The tags and digests of which the registry said that it does not know the repository.
     unknown: RefCell<(BTreeSet<Tag>, BTreeSet<Digest>)>,
+    /// Tags that led to a digest when they were listed, and lead nowhere now.
+    lost: RefCell<BTreeMap<Tag, Digest>>,
 }
 
 /// Something asked for once, and what came of it.
@@ -176,6 +179,10 @@ impl Reading<'_> {
             }
             Err(error) => {
                 let lack = error.map_or_else(|lack| lack, |error| super::fault::lack(&error));
+                if lack == Lack::Missing {
+                    self.lost.borrow_mut().insert(tag.clone(), listed.clone());
+                    return None;
+                }
                 self.no_tag(tag, &TagWish::default(), lack);
                 None
             }
@@ -224,11 +231,19 @@ impl Reading<'_> {
                 }
                 other => unserved_fault(other),
             };
-            // A tag that is said to lead nowhere is told of as such.
-            let tags = tags.into_iter().filter(|tag| self.found.borrow().tags.get(tag).is_none_or(Option::is_some)).collect();
+            // A tag of which something else is wrong is told of as such.
+            let leads = |tag: &Tag| self.lost.borrow().contains_key(tag) || self.found.borrow().tags.get(tag).is_none_or(Option::is_some);
+            let tags = tags.into_iter().filter(leads).collect();
             self.fail(Fault { tags, ..fault.of_digest(&digest) });
         });
         entries.buffer_unordered(self.asker.jobs).collect::<()>().await;
+        for (tag, listed) in self.lost.take() {
+            // Where the manifest is gone too, that is all there is to say.
+            if self.found.borrow().manifests.contains_key(&listed) {
+                let text = format!("it was listed as {listed}, and the registry has no manifest for it now (MANIFEST_UNKNOWN)");
+                self.fail(Fault::new(Problem::TagGhost, Weight::Broken, text).of_tag(&tag));
+            }
+        }
     }
 
     /// Asks for the children of indexes, and theirs.
@@ -406,7 +421,17 @@ impl Reading<'_> {
                 }
                 // Where it is named too, it is told of as that.
                 Err(_) if self.found.borrow().faults.iter().any(|fault| fault.digest.as_ref() == Some(digest)) => None,
-                Err(Unserved::Lack(Lack::Missing | Lack::NoRepository)) => self.is_gone(digest).await.then_some(digest),
+                Err(Unserved::Lack(lack @ (Lack::Missing | Lack::NoRepository | Lack::Refused(_)))) => {
+                    // Some runtimes tell the config, which Distribution tries to read as a manifest where it is asked for as one.
+                    if self.is_blob(digest).await {
+                        return None;
+                    }
+                    if matches!(lack, Lack::Missing | Lack::NoRepository) {
+                        return Some(digest);
+                    }
+                    self.fail(unserved_fault(Unserved::Lack(lack)).of_digest(digest));
+                    None
+                }
                 Err(unserved) => {
                     self.fail(unserved_fault(unserved).of_digest(digest));
                     None
@@ -444,9 +469,9 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether a digest that no manifest has is none of a config either: some runtimes tell that one.
-    async fn is_gone(&self, digest: &Digest) -> bool {
-        !matches!(self.asker.ask(self.asker.registry.blob_presence(self.repository, digest)).await, Ok(Presence::There(_)))
+    /// Whether a digest that no manifest has is that of a blob.
+    async fn is_blob(&self, digest: &Digest) -> bool {
+        matches!(self.asker.ask(self.asker.registry.blob_presence(self.repository, digest)).await, Ok(Presence::There(_)))
     }
 
     /// Asks for what manifests are about, where nothing else led there.
