@@ -1,4 +1,4 @@
-//! `reg-check`: says what is broken, and who runs it.
+#![doc = include_str!("../README.md")]
 
 mod arguments; // the command line
 mod collect; // where all findings end: judged, counted, written

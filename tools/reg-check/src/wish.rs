@@ -31,8 +31,8 @@ pub(crate) struct Wish {
 /// Why a tag is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TagWish {
-    /// An operand or a use names it; else the registry lists it.
-    pub(crate) named: bool,
+    /// The registry lists it; else an operand or a use names it.
+    pub(crate) listed: bool,
     /// What it led to when it was listed.
     pub(crate) listed_as: Option<Digest>,
 }
@@ -61,7 +61,9 @@ impl Wish {
         match (tag, digest) {
             // The digest decides what is pulled.
             (_, Some(digest)) => self.digests.entry(digest).or_default().image = true,
-            (Some(tag), None) => self.tags.entry(tag).or_default().named = true,
+            (Some(tag), None) => {
+                self.tags.entry(tag).or_default();
+            }
             (None, None) => {}
         }
     }
@@ -83,11 +85,13 @@ impl Wish {
     pub(crate) fn add_manifest(&mut self, record: &Manifest) -> Result<(), InvalidName> {
         self.whole = true;
         let wish = self.digests.entry(record.digest.clone()).or_default();
-        wish.image |= is_image(record);
+        // A tag of it is the image.
+        wish.image |= record.tags.is_empty() && is_image(record);
         for tag in &record.tags {
             let tag: Tag = tag.parse()?;
             wish.listed_as.insert(tag.clone());
-            self.tags.entry(tag).or_default().listed_as = Some(record.digest.clone());
+            let tag = self.tags.entry(tag).or_default();
+            (tag.listed, tag.listed_as) = (true, Some(record.digest.clone()));
         }
         Ok(())
     }
@@ -95,7 +99,7 @@ impl Wish {
     /// Adds a tag that was listed.
     pub(crate) fn add_tag(&mut self, tag: Tag) {
         self.whole = true;
-        self.tags.entry(tag).or_default();
+        self.tags.entry(tag).or_default().listed = true;
     }
 
     /// Adds what an inventory knows of the repository beside what was asked for: of the whole, all; of single images, only what runs of these.

@@ -183,7 +183,7 @@ impl Reading<'_> {
                     self.lost.borrow_mut().insert(tag.clone(), listed.clone());
                     return None;
                 }
-                self.no_tag(tag, &TagWish::default(), lack);
+                self.no_tag(tag, &TagWish { listed: true, ..TagWish::default() }, lack);
                 None
             }
         }
@@ -192,7 +192,7 @@ impl Reading<'_> {
     /// Notes what is wrong with a tag that leads nowhere.
     fn no_tag(&self, tag: &Tag, wish: &TagWish, lack: Lack) {
         let fault = match lack {
-            Lack::Missing if wish.named => {
+            Lack::Missing if !wish.listed => {
                 Fault::new(Problem::ManifestMissing, Weight::Broken, "the registry has no such tag (MANIFEST_UNKNOWN)")
             }
             Lack::Missing => {
