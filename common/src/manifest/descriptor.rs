@@ -21,6 +21,8 @@ const NO_PLATFORM: &str = "unknown/unknown";
 pub struct Child {
     /// Its digest.
     pub digest: Digest,
+    /// Its bytes, as the index has it; 0 where that is no number.
+    pub size: u64,
     /// Its media type, as the index has it: whether it may be an index itself.
     pub media_type: Option<String>,
     /// `os/architecture[/variant]`, where the index says so; `unknown/unknown` marks an attestation.
@@ -99,6 +101,7 @@ impl Descriptor<'_> {
         let platform = if attests.is_some() { Some(NO_PLATFORM.to_owned()) } else { self.platform.clone() };
         Child {
             digest: self.digest.clone(),
+            size: self.size,
             media_type: self.media_type.as_deref().map(str::to_owned),
             platform,
             attests: attests.and_then(|digest| digest.parse().ok()),

@@ -11,7 +11,7 @@ pub const SCHEMA: u32 = 1;
 ///
 /// `time` is the moment before the first question was asked, so that nothing that happened later can be thought to be in it.
 /// An inventory's scope names its sources and whether it is `partial`; a listing's scope names the registry and the prefixes
-/// asked for. A plan (the output of `reg-select`) has no scope of its own: `policy` says by which rules it was decided, `now`
+/// asked for; a check's scope names all of its registries, and how deep it looked. A plan (the output of `reg-select`) has no scope of its own: `policy` says by which rules it was decided, `now`
 /// at which moment, and `inputs` from which inventories. A journal passes on what its resumption needs of the plan: the names in
 /// `policy`, and `planTime`; a dry run says that it is one by `dryRun`.
 ///
@@ -30,6 +30,11 @@ pub const SCHEMA: u32 = 1;
 /// ```json
 /// {"type":"header","tool":"reg-list","version":"0.1.0","schema":1,"time":"2026-11-20T12:00:00Z",
 ///  "scope":{"registry":"registry.example.com","prefixes":["team"]}}
+/// ```
+///
+/// ```json
+/// {"type":"header","tool":"reg-check","version":"0.1.0","schema":1,"time":"2026-11-20T12:00:00Z",
+///  "scope":{"registries":[{"registry":"registry.example.com","prefixes":["team"]}],"depth":"blobs"}}
 /// ```
 ///
 /// ```json

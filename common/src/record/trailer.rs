@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 /// The last record of a section. A section without one was cut, and looks exactly like a short one.
 ///
 /// `records` counts the records of the tool's own kind (`use`, `manifest`, …); `complete` says that nothing is missing; the
-/// other keys are the tool's totals ([`ListingTotals`], [`PlanTotals`]).
+/// other keys are the tool's totals ([`ListingTotals`], [`PlanTotals`], [`CheckTotals`](super::CheckTotals)).
 ///
 /// ```json
 /// {"type":"trailer","complete":true,"records":123}
@@ -19,6 +19,10 @@ use serde_json::{Map, Value};
 /// {"type":"trailer","complete":true,"records":4,
 ///  "listings":[{"tool":"reg-list","time":"2026-11-20T12:00:00Z","scope":{"registry":"localhost:5000","prefixes":[]},"complete":true}],
 ///  "listed":9,"deletes":3,"untags":1,"uses":2,"frozen":0}
+/// ```
+///
+/// ```json
+/// {"type":"trailer","complete":true,"records":1,"images":40,"healthy":39,"errors":1,"warnings":0,"unknown":0,"infos":0,"notAsked":0,"requests":215}
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,7 +1,7 @@
 //! Damage on the disk of a real registry, as it looks from outside.
 
 use serde_json::json;
-use tests::fixtures::{DOCKER_CONFIG, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
+use tests::fixtures::{DOCKER_CONFIG, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 use tests::*;
 
 use super::{check, the, told};
@@ -179,4 +179,34 @@ fn each_repository_needs_its_own_link_and_is_asked_only_where_that_is_wanted() {
     registry.storage().remove_layer_link("a", &one.layers[0]);
     let ran = check(registry.host()).run().status(1);
     assert_eq!(told(&ran), ["blob-missing error 1", "blob-missing error 1"]);
+}
+
+#[test]
+fn a_listing_tells_a_lost_child_once() {
+    let registry = forgetful();
+    let index = Index::new()
+        .child("linux/amd64", Image::new().layer("amd"))
+        .child("linux/arm64", Image::new().layer("arm"))
+        .tag("1")
+        .push(&registry, "team/app");
+    let listing = Tool::new("reg-list").arg(registry.host()).run().succeeds().stdout();
+    registry.client().delete_manifest("team/app", &index.children[1].digest).expect(202, "deleting");
+    let ran = Tool::new("reg-check").stdin(listing.clone()).run().status(1);
+    assert_eq!(told(&ran), ["child-missing error 1"]);
+    // A filter may have left the index out.
+    let only: String = listing.lines().filter(|line| !line.contains("\"tags\":[\"1\"]")).map(|line| format!("{line}\n")).collect();
+    let ran = Tool::new("reg-check").stdin(only).run().succeeds();
+    assert_eq!(told(&ran), ["manifest-missing warning -"]);
+}
+
+#[test]
+fn an_index_that_says_a_wrong_size_of_a_child_is_broken() {
+    let registry = forgetful();
+    let child = Image::new().layer("a").push(&registry, "team/app");
+    let mut descriptor = child.descriptor();
+    descriptor["size"] = json!(child.bytes.len() + 1);
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor]});
+    registry.client().put_manifest("team/app", "1", OCI_INDEX, index.to_string().as_bytes());
+    let ran = check(registry.host()).run().status(1);
+    assert_eq!(told(&ran), ["manifest-invalid error 1"]);
 }

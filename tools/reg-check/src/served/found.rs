@@ -234,8 +234,13 @@ fn merged(faults: &[Fault]) -> Vec<Vec<&Fault>> {
             (true, _) => Some((fault.problem, None, fault.detail.as_str())),
             // Each use of a tag that moved is one of its own, with its own tag.
             (false, _) if fault.problem == Problem::TagMoved => None,
-            // What lies under one digest can be wrong in several ways, and with the children of an index the words are of one platform.
-            (false, Some(digest)) if fault.manifest.is_none() => Some((fault.problem, Some(digest), fault.detail.as_str())),
+            // One manifest can be wrong in several ways.
+            (false, Some(digest))
+                if matches!(fault.problem, Problem::ManifestInvalid | Problem::MediaTypeMismatch | Problem::DigestMismatch) =>
+            {
+                Some((fault.problem, Some(digest), fault.detail.as_str()))
+            }
+            // Else the words may be of one platform, or of one of those that need it.
             (false, Some(digest)) => Some((fault.problem, Some(digest), "")),
             (false, None) => None,
         };
@@ -274,6 +279,7 @@ mod tests {
             media_type: None,
             platform: Some((*platform).to_owned()),
             attests: None,
+            size: 0,
         };
         Rc::new(Info { children: children.iter().map(child).collect(), ..Info::default() })
     }

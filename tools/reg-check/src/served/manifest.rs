@@ -10,6 +10,8 @@ use crate::draft::Weight;
 /// A manifest that was served whole.
 #[derive(Debug, Default)]
 pub(crate) struct Info {
+    /// Its bytes.
+    pub(crate) size: u64,
     pub(crate) children: Vec<Child>,
     pub(crate) config: Option<Digest>,
     pub(crate) has_image_config: bool,
@@ -25,6 +27,7 @@ pub(crate) struct Info {
 /// Looks at a manifest whose bytes are those of its digest.
 pub(crate) fn look(digest: &Digest, served: &Served) -> Info {
     let mut wrong = Vec::new();
+    let size = served.bytes.len() as u64;
     if let Some(said) = served.said.as_ref().filter(|said| served.said_digest().is_none_or(|said| !served.is(&said)) && !said.is_empty()) {
         let text = format!("the registry serves it as Docker-Content-Digest {said}");
         wrong.push((Problem::DigestMismatch, Weight::Broken, text));
@@ -34,7 +37,7 @@ pub(crate) fn look(digest: &Digest, served: &Served) -> Info {
         Ok(manifest) => manifest,
         Err(error) => {
             wrong.push((Problem::ManifestInvalid, Weight::Broken, format!("what lies under its digest {error}")));
-            return Info { wrong, ..Info::default() };
+            return Info { size, wrong, ..Info::default() };
         }
     };
     let broken = violations(content_type, &served.bytes);
@@ -56,7 +59,7 @@ pub(crate) fn look(digest: &Digest, served: &Served) -> Info {
     blobs.retain(|blob| !elsewhere.contains(&blob.digest));
     // A manifest that names itself would be looked at for ever.
     let children = children.into_iter().filter(|child| child.digest != *digest).collect();
-    Info { children, config, has_image_config, blobs, has_sizes: embedded_config.is_none(), subject, wrong }
+    Info { size, children, config, has_image_config, blobs, has_sizes: embedded_config.is_none(), subject, wrong }
 }
 
 /// The media type that a manifest bears, where it bears one. Of signed schema 1 there is none.

@@ -5,11 +5,12 @@
 //! answer is good; at last what runs, and what is about something else.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use common::check::Depth;
 use common::digest::Digest;
+use common::manifest::Child;
 use common::record::{self, Problem};
 use common::reference::{Repository, Tag, Target};
 use common::registry::{Presence, Served};
@@ -22,7 +23,7 @@ use super::fault::Lack;
 use super::found::{Fault, Found};
 use super::manifest::{self, Info};
 use crate::draft::Weight;
-use crate::wish::{Running, TagWish, Wish};
+use crate::wish::{DigestWish, Running, TagWish, Wish};
 
 /// The largest config that is read, as large as the largest manifest; a larger one is looked at as layers are.
 const LARGEST_CONFIG: u64 = 4 << 20;
@@ -46,6 +47,7 @@ pub(crate) async fn check(asker: &Asker, plan: Plan) -> Found {
         manifests: RefCell::default(),
         blobs: RefCell::default(),
         unknown: RefCell::default(),
+        descended: RefCell::default(),
         lost: RefCell::default(),
     };
     if listed {
@@ -54,16 +56,17 @@ pub(crate) async fn check(asker: &Asker, plan: Plan) -> Found {
     reading.tags(wish.tags).await;
     let images = wish.digests.iter().filter(|(_, wish)| wish.image).map(|(digest, _)| digest.clone());
     reading.found.borrow_mut().images.extend(images);
-    let mut wanted: BTreeMap<Digest, BTreeSet<Tag>> = wish.digests.into_iter().map(|(digest, wish)| (digest, wish.listed_as)).collect();
+    let mut wanted = wish.digests;
     // A tag that leads elsewhere now is no name of what it led to when it was listed.
-    for (digest, tags) in &mut wanted {
-        tags.retain(|tag| reading.found.borrow().tags.get(tag).is_some_and(|now| now.as_ref().is_none_or(|now| now == digest)));
+    for (digest, wish) in &mut wanted {
+        wish.listed_as.retain(|tag| reading.found.borrow().tags.get(tag).is_some_and(|now| now.as_ref().is_none_or(|now| now == digest)));
     }
     for digest in reading.found.borrow().tags.values().flatten() {
-        wanted.entry(digest.clone()).or_default();
+        wanted.entry(digest.clone()).or_default().image = true;
     }
-    reading.entries(wanted).await;
+    let quiet = reading.entries(wanted).await;
     reading.descend().await;
+    reading.say_what_no_index_says(quiet);
     reading.running(&wish.running).await;
     reading.blobs().await;
     reading.referrers().await;
@@ -81,6 +84,8 @@ struct Reading<'a> {
     blobs: RefCell<HashMap<(Digest, Look), Once<Blob, Lack>>>,
     /// The tags and digests of which the registry said that it does not know the repository.
     unknown: RefCell<(BTreeSet<Tag>, BTreeSet<Digest>)>,
+    /// Indexes and children that were looked at already.
+    descended: RefCell<HashSet<(Digest, Digest)>>,
     /// Tags that led to a digest when they were listed, and lead nowhere now.
     lost: RefCell<BTreeMap<Tag, Digest>>,
 }
@@ -209,9 +214,14 @@ impl Reading<'_> {
         self.fail(fault.of_tag(tag));
     }
 
-    /// Asks for every digest that is named here; `wanted` holds the tags that led to it when it was listed.
-    async fn entries(&self, wanted: BTreeMap<Digest, BTreeSet<Tag>>) {
-        let entries = stream::iter(wanted).map(|(digest, tags)| async move {
+    /// Asks for every digest that is named here. Gives back what is wrong with those that are no images of their own: the index that leads there
+    /// says it better.
+    async fn entries(&self, wanted: BTreeMap<Digest, DigestWish>) -> Vec<Fault> {
+        let quiet = RefCell::new(Vec::new());
+        let quieted = &quiet;
+        let entries = stream::iter(wanted).map(|(digest, wish)| async move {
+            let tags = wish.listed_as;
+            let is_named = wish.image || !tags.is_empty();
             let Err(unserved) = self.manifest(&digest, false).await else { return };
             let fault = match unserved {
                 Unserved::Lack(Lack::NoRepository) => {
@@ -234,7 +244,12 @@ impl Reading<'_> {
             // A tag of which something else is wrong is told of as such.
             let leads = |tag: &Tag| self.lost.borrow().contains_key(tag) || self.found.borrow().tags.get(tag).is_none_or(Option::is_some);
             let tags = tags.into_iter().filter(leads).collect();
-            self.fail(Fault { tags, ..fault.of_digest(&digest) });
+            let fault = Fault { tags, ..fault.of_digest(&digest) };
+            if is_named {
+                self.fail(fault);
+            } else {
+                quieted.borrow_mut().push(fault);
+            }
         });
         entries.buffer_unordered(self.asker.jobs).collect::<()>().await;
         for (tag, listed) in self.lost.take() {
@@ -244,26 +259,41 @@ impl Reading<'_> {
                 self.fail(Fault::new(Problem::TagGhost, Weight::Broken, text).of_tag(&tag));
             }
         }
+        quiet.into_inner()
+    }
+
+    /// Notes those of these faults that are of no child of an index that is there.
+    fn say_what_no_index_says(&self, quiet: Vec<Fault>) {
+        let mut found = self.found.borrow_mut();
+        let children: BTreeSet<Digest> =
+            found.manifests.values().flat_map(|info| &info.children).map(|child| child.digest.clone()).collect();
+        found.faults.extend(quiet.into_iter().filter(|fault| fault.digest.as_ref().is_none_or(|digest| !children.contains(digest))));
     }
 
     /// Asks for the children of indexes, and theirs.
     async fn descend(&self) {
-        let mut seen: BTreeSet<(Digest, Digest)> = BTreeSet::new();
         loop {
-            let mut open: Vec<(Digest, Digest, Option<String>)> = Vec::new();
+            let mut open: Vec<(Digest, Child)> = Vec::new();
             for (index, info) in &self.found.borrow().manifests {
-                for child in &info.children {
-                    if seen.insert((index.clone(), child.digest.clone())) {
-                        open.push((index.clone(), child.digest.clone(), child.platform.clone()));
-                    }
-                }
+                let mut descended = self.descended.borrow_mut();
+                let new = info.children.iter().filter(|child| descended.insert((index.clone(), child.digest.clone())));
+                open.extend(new.map(|child| (index.clone(), child.clone())));
             }
             if open.is_empty() {
                 return;
             }
-            open.sort();
-            let children = stream::iter(open).map(|(index, digest, platform)| async move {
-                let Err(unserved) = self.manifest(&digest, true).await else { return };
+            open.sort_by(|a, b| (&a.0, &a.1.digest).cmp(&(&b.0, &b.1.digest)));
+            let children = stream::iter(open).map(|(index, child)| async move {
+                let Child { digest, size, platform, .. } = child;
+                let unserved = match self.manifest(&digest, true).await {
+                    // Clients refuse what has another size than they were told.
+                    Ok(info) if size > 0 && info.size != size => {
+                        let text = format!("it says that {digest} has {size} bytes, and that has {}", info.size);
+                        return self.fail(Fault::new(Problem::ManifestInvalid, Weight::Broken, text).of_digest(&index));
+                    }
+                    Ok(_) => return,
+                    Err(unserved) => unserved,
+                };
                 let platform = platform.map(|platform| format!(" for {platform}")).unwrap_or_default();
                 let fault = match unserved {
                     Unserved::Lack(Lack::Missing | Lack::NoRepository) => {
@@ -319,10 +349,11 @@ impl Reading<'_> {
         if depth == Depth::Manifest {
             return;
         }
-        let mut wanted: Vec<(Digest, record::Blob, bool, Look)> = Vec::new();
+        let mut wanted: Vec<(Digest, Need, Look)> = Vec::new();
         for (manifest, info) in &self.found.borrow().manifests {
             for blob in &info.blobs {
-                let is_config = info.config.as_ref() == Some(&blob.digest) && blob.size <= LARGEST_CONFIG;
+                let name = if info.config.as_ref() == Some(&blob.digest) { "config" } else { "layer" };
+                let is_config = name == "config" && blob.size <= LARGEST_CONFIG;
                 let look = match depth {
                     _ if is_config && info.has_image_config => Look::Config,
                     _ if is_config => Look::Content,
@@ -330,30 +361,31 @@ impl Reading<'_> {
                     Depth::Blobs => Look::Presence,
                     Depth::Content => Look::Content,
                 };
-                wanted.push((manifest.clone(), blob.clone(), info.has_sizes, look));
+                wanted.push((manifest.clone(), Need { blob: blob.clone(), has_size: info.has_sizes, name }, look));
             }
         }
         // So that the same thing is asked for in the same order, whatever a table says.
-        wanted.sort_by(|a, b| (&a.0, &a.1.digest).cmp(&(&b.0, &b.1.digest)));
-        let blobs = stream::iter(wanted).map(|(manifest, blob, has_size, look)| async move {
-            let wrong = match self.blob(&blob, has_size, look).await {
-                Ok(there) => blob_faults(&blob, has_size, look, &there),
-                Err(lack) => vec![lacking(&blob, look, lack)],
+        wanted.sort_by(|a, b| (&a.0, &a.1.blob.digest).cmp(&(&b.0, &b.1.blob.digest)));
+        let blobs = stream::iter(wanted).map(|(manifest, need, look)| async move {
+            let wrong = match self.blob(&need, look).await {
+                Ok(there) => blob_fault(&need, look, &there),
+                Err(lack) => Some(lacking(&need, lack)),
             };
-            for fault in wrong {
-                self.fail(fault.of_digest(&blob.digest).needed_by(&manifest));
+            if let Some(fault) = wrong {
+                self.fail(fault.of_digest(&need.blob.digest).needed_by(&manifest));
             }
         });
         blobs.buffer_unordered(self.asker.jobs).collect::<()>().await;
     }
 
-    async fn blob(&self, blob: &record::Blob, has_size: bool, look: Look) -> Result<Rc<Blob>, Lack> {
+    async fn blob(&self, need: &Need, look: Look) -> Result<Rc<Blob>, Lack> {
+        let blob = &need.blob;
         let key = (blob.digest.clone(), look);
         let cell = Rc::clone(self.blobs.borrow_mut().entry(key.clone()).or_default());
         let there = cell.get_or_init(async || {
             let ask = async || match look {
                 Look::Presence => self.presence(&blob.digest).await,
-                Look::Content => self.content(blob, has_size).await,
+                Look::Content => self.content(blob, need.has_size).await,
                 Look::Config => self.config(&blob.digest).await,
             };
             if self.asker.options.each_repository { ask().await.map(Rc::new) } else { self.asker.blobs.get(&key, ask).await }
@@ -542,16 +574,21 @@ fn unserved_fault(unserved: Unserved) -> Fault {
     }
 }
 
-/// What to call a blob.
-fn called(look: Look) -> &'static str {
-    if look == Look::Config { "config" } else { "blob" }
+/// A blob that a manifest names.
+#[derive(Debug, Clone)]
+struct Need {
+    blob: record::Blob,
+    /// Whether the manifest says its size.
+    has_size: bool,
+    /// What to call it.
+    name: &'static str,
 }
 
 /// A blob that did not come.
-fn lacking(blob: &record::Blob, look: Look, lack: Lack) -> Fault {
+fn lacking(need: &Need, lack: Lack) -> Fault {
     match lack {
         Lack::Missing | Lack::NoRepository => {
-            let text = format!("the {} of {} bytes is not there (BLOB_UNKNOWN)", called(look), blob.size);
+            let text = format!("the {} of {} bytes is not there (BLOB_UNKNOWN)", need.name, need.blob.size);
             Fault::new(Problem::BlobMissing, Weight::Broken, text)
         }
         Lack::Refused(why) => Fault::new(Problem::BlobUnreachable, Weight::Broken, why),
@@ -560,24 +597,23 @@ fn lacking(blob: &record::Blob, look: Look, lack: Lack) -> Fault {
 }
 
 /// What is wrong with a blob that is there.
-fn blob_faults(blob: &record::Blob, has_size: bool, look: Look, there: &Blob) -> Vec<Fault> {
-    let name = called(look);
-    if let Some(size) = there.size.filter(|size| has_size && *size != blob.size) {
+fn blob_fault(need: &Need, look: Look, there: &Blob) -> Option<Fault> {
+    let Need { blob, has_size, name } = need;
+    if let Some(size) = there.size.filter(|size| *has_size && *size != blob.size) {
         // Of what has more bytes than it may, no more are read.
         let size = if look != Look::Presence && size > blob.size { format!("more than {}", blob.size) } else { size.to_string() };
         let text = format!("the {name} has {size} bytes where the manifest says {}", blob.size);
-        return vec![Fault::new(Problem::BlobSize, Weight::Broken, text)];
+        return Some(Fault::new(Problem::BlobSize, Weight::Broken, text));
     }
     if let Some(other) = &there.other {
-        return vec![Fault::new(
+        return Some(Fault::new(
             Problem::BlobCorrupt,
             Weight::Broken,
             format!("the content of the {name} hashes to {other}: it is damaged"),
-        )];
+        ));
     }
-    let unreadable =
-        there.unreadable.as_ref().map(|why| Fault::new(Problem::ConfigUnreadable, Weight::Broken, format!("the config {why}")));
-    unreadable.into_iter().collect()
+    let unreadable = there.unreadable.as_ref();
+    unreadable.map(|why| Fault::new(Problem::ConfigUnreadable, Weight::Broken, format!("the config {why}")))
 }
 
 #[cfg(test)]
@@ -586,7 +622,7 @@ mod tests {
 
     #[test]
     fn blobs_that_are_there_may_be_wrong_all_the_same() {
-        let blob = record::Blob { digest: Digest::of(b"x"), size: 10 };
+        let need = |has_size| Need { blob: record::Blob { digest: Digest::of(b"x"), size: 10 }, has_size, name: "layer" };
         let good = Blob { size: Some(10), other: None, unreadable: None };
         let other = Blob { other: Some(Digest::of(b"y")), ..good.clone() };
         let sized = |size| Blob { size, ..good.clone() };
@@ -601,12 +637,14 @@ mod tests {
             (other, Look::Content, Some((Problem::BlobCorrupt, "hashes to"))),
             (unreadable, Look::Config, Some((Problem::ConfigUnreadable, "the config is no JSON object"))),
         ] {
-            let faults = blob_faults(&blob, true, look, &there);
-            match expected {
-                None => assert!(faults.is_empty(), "{there:?}"),
-                Some((problem, text)) => assert!(faults[0].problem == problem && faults[0].detail.contains(text), "{there:?}: {faults:?}"),
+            match (blob_fault(&need(true), look, &there), expected) {
+                (None, None) => {}
+                (Some(fault), Some((problem, text))) => {
+                    assert!(fault.problem == problem && fault.detail.contains(text), "{there:?}: {fault:?}");
+                }
+                (fault, _) => panic!("{there:?}: {fault:?}"),
             }
         }
-        assert!(blob_faults(&blob, false, Look::Presence, &sized(Some(9))).is_empty(), "schema 1 says no sizes");
+        assert!(blob_fault(&need(false), Look::Presence, &sized(Some(9))).is_none(), "schema 1 says no sizes");
     }
 }
