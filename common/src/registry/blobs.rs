@@ -51,15 +51,23 @@ fn is_gone_elsewhere(answer: &Answer) -> bool {
     answer.foreign && answer.status.as_u16() == 404
 }
 
-/// Whether a blob is there, and how large: by HEAD; where that says nothing, by a GET that reads no more than a byte.
-pub(super) async fn presence(transport: &Transport, repository: &Repository, digest: &Digest) -> Result<Presence, Error> {
+/// Whether a blob is there, and how large: by HEAD; where that says nothing, or another size than is expected, by a GET that reads no more
+/// than a byte. There are servers and proxies that say of every HEAD that it has no bytes.
+pub(super) async fn presence(
+    transport: &Transport,
+    repository: &Repository,
+    digest: &Digest,
+    expected: Option<u64>,
+) -> Result<Presence, Error> {
     let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
     let mut ask = transport.ask(Method::HEAD, url, Access::Pull(repository), 0);
     ask.tries = FEW;
+    let mut by_head = None;
     match transport.send(&ask).await {
         Ok(answer) if answer.status.is_success() => {
-            if let Some(size) = length(&answer) {
-                return Ok(Presence::There(Some(size)));
+            by_head = length(&answer);
+            if by_head.is_some_and(|size| expected.is_none_or(|expected| expected == size)) {
+                return Ok(Presence::There(by_head));
             }
         }
         // It has no words to tell a missing blob from a missing endpoint, some registries know no HEAD, and a storage may refuse it.
@@ -71,8 +79,11 @@ pub(super) async fn presence(transport: &Transport, repository: &Repository, dig
     ask.headers.push((header::RANGE, HeaderValue::from_static("bytes=0-0")));
     let answer = transport.send(&ask).await?;
     match answer.status.as_u16() {
-        206 => Ok(Presence::There(answer.header(header::CONTENT_RANGE).and_then(|range| range.rsplit('/').next()?.trim().parse().ok()))),
-        200..300 => Ok(Presence::There(length(&answer))),
+        206 => {
+            let by_get = answer.header(header::CONTENT_RANGE).and_then(|range| range.rsplit('/').next()?.trim().parse().ok());
+            Ok(Presence::There(by_get.or(by_head)))
+        }
+        200..300 => Ok(Presence::There(length(&answer).or(by_head))),
         // No byte to be had: of the empty blob that is as it should be.
         416 => Ok(Presence::There(Some(0))),
         404 => {
@@ -196,6 +207,9 @@ mod tests {
         let part = || reply(206, "c").header("Content-Range", "bytes 0-0/7");
         for (by_head, by_get, expected, requests) in [
             (reply(200, "content"), reply(500, ""), there(Some(7)), 1),
+            (reply(200, ""), part(), there(Some(7)), 2),
+            (reply(200, "cut"), reply(206, "c"), there(Some(3)), 2),
+            (reply(200, "cut"), reply(200, "cut"), there(Some(3)), 2),
             (reply(405, ""), part(), there(Some(7)), 2),
             (reply(405, ""), reply(200, "content"), there(Some(7)), 2),
             (reply(404, ""), part(), there(Some(7)), 2),
@@ -208,7 +222,7 @@ mod tests {
         ] {
             let server = head(by_head.clone(), by_get.clone());
             let registry = server.registry();
-            let result = registry.blob_presence(&repository("a"), &Digest::of(b"content")).await;
+            let result = registry.blob_presence(&repository("a"), &Digest::of(b"content"), Some(7)).await;
             assert_eq!((result.ok(), server.requests().len()), (expected, requests), "{by_head:?} {by_get:?}");
             assert_eq!(registry.requests(), requests as u64);
         }
@@ -223,8 +237,8 @@ mod tests {
             reply(307, "").header("Location", if request.path.contains("/a/") { there.clone() } else { gone.clone() })
         });
         let registry = server.registry();
-        assert_eq!(registry.blob_presence(&repository("a"), &digest).await.unwrap(), Presence::There(Some(7)));
-        assert_eq!(registry.blob_presence(&repository("b"), &digest).await.unwrap(), Presence::Missing);
+        assert_eq!(registry.blob_presence(&repository("a"), &digest, None).await.unwrap(), Presence::There(Some(7)));
+        assert_eq!(registry.blob_presence(&repository("b"), &digest, None).await.unwrap(), Presence::Missing);
         assert_eq!(registry.blob_hash(&repository("a"), &digest, 7).await.unwrap().digest, digest);
         for error in [
             registry.blob_hash(&repository("b"), &digest, 7).await.unwrap_err(),

@@ -94,9 +94,9 @@ impl Registry {
         blobs::unverified(&self.transport, repository, digest, limit).await
     }
 
-    /// Whether the registry says that it has a blob, and of which size. One with an in-memory cache says so of blobs whose files are gone.
-    pub async fn blob_presence(&self, repository: &Repository, digest: &Digest) -> Result<Presence, Error> {
-        blobs::presence(&self.transport, repository, digest).await
+    /// Whether the registry says that it has a blob, and of which size; another one than is expected is asked for twice. One with an in-memory cache says so of blobs whose files are gone.
+    pub async fn blob_presence(&self, repository: &Repository, digest: &Digest, expected: Option<u64>) -> Result<Presence, Error> {
+        blobs::presence(&self.transport, repository, digest, expected).await
     }
 
     /// What a blob really hashes to, in constant memory; reading stops once there are more bytes than `most`.

@@ -96,7 +96,10 @@ fn a_blob_of_another_size_is_told() {
         |response| response.without_header("Content-Length").header("Content-Length", "5"),
     );
     let layer = asked.layer();
-    let _ = asked.proxy.change(move |request| request.method == "GET" && layer(request), |response| response.body("short"));
+    let _ = asked.proxy.change(
+        move |request| request.method == "GET" && layer(request),
+        |response| response.body("short").set_header("Content-Range", "bytes 0-4/5"),
+    );
     asked.tells(&[], 1, &["blob-size error 1"]);
     asked.tells(&["--depth", "content"], 1, &["blob-size error 1"]);
     let asked = Asked::start();
@@ -187,9 +190,26 @@ fn without_a_catalog_what_is_named_is_a_repository() {
 }
 
 #[test]
-fn a_head_that_is_refused_is_asked_otherwise() {
-    let asked = Asked::start();
-    let layer = asked.layer();
-    let _ = asked.proxy.always(move |request| request.method == "HEAD" && layer(request), Response::status(405));
-    asked.tells(&["--fail-on", "unknown"], 0, &[]);
+fn a_head_that_is_refused_or_empty_is_asked_otherwise() {
+    for response in [Response::status(405), Response::status(404), Response::status(200)] {
+        let asked = Asked::start();
+        let layer = asked.layer();
+        let _ = asked.proxy.always(move |request| request.method == "HEAD" && layer(request), response);
+        asked.tells(&["--fail-on", "unknown"], 0, &[]);
+    }
+}
+
+#[test]
+fn a_registry_that_goes_away_in_the_middle_is_left_alone() {
+    let registry = Registry::start();
+    for n in 0..30 {
+        Image::new().layer(&format!("l{n}")).tag(&format!("t{n}")).push(&registry, "team/app");
+    }
+    let proxy = Proxy::before(&registry);
+    let passed = AtomicUsize::new(0);
+    let manifests = move |request: &http::Request| request.path().contains("/manifests/") && passed.fetch_add(1, Ordering::SeqCst) >= 10;
+    let _ = proxy.always(manifests, Response::close_without_answer());
+    let ran = check(proxy.host()).run().succeeds().stderr_has("was asked nothing more after this");
+    assert!(ran.records_of("finding").iter().all(|finding| finding["severity"] == "unknown"), "{ran}");
+    assert!(proxy.requests().len() < 150, "{} requests", proxy.requests().len());
 }

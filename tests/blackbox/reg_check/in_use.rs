@@ -135,3 +135,26 @@ fn a_pipe_from_a_cluster_s_files_is_a_check() {
     let ran = shell("set -o pipefail; k8s-images -f pod.json | reg-check").home_file("pod.json", manifest.to_string()).run();
     assert_eq!(told(&ran), ["manifest-missing error 9"], "{ran}");
 }
+
+#[test]
+fn of_one_image_that_is_named_only_its_own_uses_are_looked_at() {
+    let registry = Registry::start();
+    let old = Image::new().layer("old").tag("1").push(&registry, "team/app");
+    Image::new().layer("new").tag("1").push(&registry, "team/app");
+    let uses = Inventory::of("prod").runs(registry.host(), "team/app", "1", &old.digest).uses(registry.host(), "team/app", "9").write();
+    let ran = check(&format!("{}/team/app:1", registry.host())).arg("--in-use").arg(uses.path()).run().succeeds();
+    assert_eq!((told(&ran), &ran.the("trailer")["images"]), (vec!["tag-moved info 1".to_owned()], &json!(2)), "{ran}");
+}
+
+#[test]
+fn what_an_alias_names_is_asked_for_where_the_catalog_is() {
+    let registry = Registry::start();
+    Image::new().layer("a").tag("1").push(&registry, "team/app");
+    let uses = Inventory::of("prod").uses("mirror.local", "hub/gone", "1").write();
+    let alias = format!("mirror.local/hub={}/team", registry.host());
+    let ran = check(registry.host()).arg("--in-use").arg(uses.path()).args(["--alias", &alias]).run().status(1);
+    assert_eq!(
+        (told(&ran), &the(&ran, "manifest-missing")["repository"]),
+        (vec!["manifest-missing error 1".to_owned()], &json!("team/gone"))
+    );
+}

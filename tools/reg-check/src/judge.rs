@@ -88,6 +88,7 @@ fn uses_of<'a>(inventory: &'a Inventory, draft: &Draft) -> Vec<&'a UseEntry> {
             }
         }
         // The whole repository is meant.
+        Problem::RepositoryGhost => uses.extend(own),
         _ if draft.tags.is_empty() && draft.digest.is_none() && draft.manifest.is_none() => uses.extend(own),
         _ => {
             uses.extend(own.into_iter().filter(|entry| names_a_tag(&entry.record, &draft.tags)));

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use common::check::Depth;
 use common::cli::{Context, Progress};
-use common::inventory::Inventory;
+use common::inventory::{Inventory, UseEntry};
 use common::pattern::RepositoryFilter;
 use common::record::Problem;
 use common::reference::{Host, Repository};
@@ -203,8 +203,11 @@ fn plans(registered: Registered, names: BTreeSet<Repository>, inventory: &Invent
     }
     // What an inventory names on this registry belongs to its catalog, whether it is in it or not: that it is not is what to tell.
     if let Some(prefixes) = &catalog {
-        for entry in inventory.entries().filter(|entry| *entry.host() == host) {
-            let Ok(name) = entry.record.repository.parse::<Repository>() else { continue };
+        let names_here = |entry: &UseEntry| {
+            let all = inventory.names().all(entry.host(), &entry.record.repository);
+            all.into_iter().filter(|(named, _)| *named == host).filter_map(|(_, path)| path.parse::<Repository>().ok()).collect::<Vec<_>>()
+        };
+        for name in inventory.entries().flat_map(names_here) {
             if prefixes.is_empty() || prefixes.iter().any(|prefix| name.is_within(prefix.as_str())) {
                 wishes.entry(name).or_default().whole = true;
             }

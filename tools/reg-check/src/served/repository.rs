@@ -384,7 +384,7 @@ impl Reading<'_> {
         let cell = Rc::clone(self.blobs.borrow_mut().entry(key.clone()).or_default());
         let there = cell.get_or_init(async || {
             let ask = async || match look {
-                Look::Presence => self.presence(&blob.digest).await,
+                Look::Presence => self.presence(&blob.digest, Some(blob.size).filter(|_| need.has_size)).await,
                 Look::Content => self.content(blob, need.has_size).await,
                 Look::Config => self.config(&blob.digest).await,
             };
@@ -393,8 +393,8 @@ impl Reading<'_> {
         there.await.clone()
     }
 
-    async fn presence(&self, digest: &Digest) -> Result<Blob, Lack> {
-        match self.asker.ask(self.asker.registry.blob_presence(self.repository, digest)).await? {
+    async fn presence(&self, digest: &Digest, expected: Option<u64>) -> Result<Blob, Lack> {
+        match self.asker.ask(self.asker.registry.blob_presence(self.repository, digest, expected)).await? {
             Presence::There(size) => Ok(Blob { size, other: None, unreadable: None }),
             Presence::Missing => Err(Lack::Missing),
         }
@@ -503,7 +503,7 @@ impl Reading<'_> {
 
     /// Whether a digest that no manifest has is that of a blob.
     async fn is_blob(&self, digest: &Digest) -> bool {
-        matches!(self.asker.ask(self.asker.registry.blob_presence(self.repository, digest)).await, Ok(Presence::There(_)))
+        matches!(self.asker.ask(self.asker.registry.blob_presence(self.repository, digest, None)).await, Ok(Presence::There(_)))
     }
 
     /// Asks for what manifests are about, where nothing else led there.
