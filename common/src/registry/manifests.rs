@@ -53,6 +53,13 @@ pub struct Served {
 }
 
 impl Served {
+    /// What was served: the bytes, the `Content-Type` where it says something, and the `Docker-Content-Digest`.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>, content_type: Option<String>, said: Option<String>) -> Self {
+        let signed = schema1::payload(&bytes);
+        Self { bytes, content_type, said, signed }
+    }
+
     /// What the bytes hash to; of signed schema 1, what they hash to without the signatures.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -95,8 +102,7 @@ pub(super) async fn serve(transport: &Transport, repository: &Repository, target
     let answer = transport.send(&ask(transport, Method::GET, repository, target)).await?.success()?;
     let content_type = answer.header(header::CONTENT_TYPE).map(bare).filter(|media_type| is_specific(media_type));
     let said = answer.header(DIGEST).map(|said| super::error::plain(said.trim()));
-    let signed = schema1::payload(&answer.body);
-    Ok(Served { bytes: answer.body, content_type, said, signed })
+    Ok(Served::new(answer.body, content_type, said))
 }
 
 pub(super) async fn get(transport: &Transport, repository: &Repository, target: &Target) -> Result<Manifest, Error> {

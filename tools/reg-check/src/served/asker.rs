@@ -166,3 +166,36 @@ impl<K: Eq + std::hash::Hash + Clone, V> Memory<K, V> {
         let _ = cell.set(Rc::clone(value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_good_is_asked_for_once_and_what_is_lacking_again() {
+        let memory = Memory::<&str, u32>::default();
+        let asked = Cell::new(0);
+        let ask = |answer: Result<u32, ()>| {
+            let asked = &asked;
+            async move || {
+                tokio::task::yield_now().await;
+                asked.set(asked.get() + 1);
+                answer
+            }
+        };
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+            let key = "a";
+            assert!(memory.get(&key, ask(Err(()))).await.is_err());
+            assert!(memory.cells.borrow().is_empty());
+            let (one, two) = tokio::join!(memory.get(&key, ask(Ok(1))), memory.get(&key, ask(Ok(2))));
+            assert_eq!((one.map(|one| *one), two.map(|two| *two), asked.get()), (Ok(1), Ok(1), 2));
+            // Who comes while it is lacking elsewhere asks for itself.
+            let (one, two) = tokio::join!(memory.get(&"b", ask(Err(()))), memory.get(&"b", ask(Ok(2))));
+            assert_eq!((one.is_err(), two.map(|two| *two)), (true, Ok(2)));
+            memory.note(&"c", &Rc::new(3));
+            assert_eq!(memory.get(&"c", ask(Ok(4))).await.map(|three| *three), Ok(3));
+        });
+    }
+}

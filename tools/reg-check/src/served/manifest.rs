@@ -72,3 +72,74 @@ fn own_type(bytes: &[u8]) -> Option<String> {
     let own: Own = serde_json::from_slice(bytes).ok()?;
     own.media_type.filter(|own| !own.is_empty()).map(|own| own.chars().filter(|character| !character.is_control()).take(200).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+    fn descriptor(name: &str) -> Value {
+        json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": Digest::of(name.as_bytes()).to_string(), "size": 7})
+    }
+
+    fn image() -> Value {
+        let mut config = descriptor("config");
+        config["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
+        let mut elsewhere = descriptor("elsewhere");
+        elsewhere["urls"] = json!(["https://example.com/x"]);
+        json!({"schemaVersion": 2, "mediaType": TYPE, "config": config, "layers": [descriptor("layer"), elsewhere]})
+    }
+
+    fn looked(body: &str, content_type: Option<&str>, said: Option<&str>) -> Info {
+        let served = Served::new(body.into(), content_type.map(str::to_owned), said.map(str::to_owned));
+        look(&served.digest(), &served)
+    }
+
+    fn problems(info: &Info) -> Vec<(Problem, Weight)> {
+        info.wrong.iter().map(|(problem, weight, _)| (*problem, *weight)).collect()
+    }
+
+    #[test]
+    fn what_a_manifest_needs() {
+        let info = looked(&image().to_string(), Some(TYPE), None);
+        assert_eq!((problems(&info), info.has_image_config, info.has_sizes), (Vec::new(), true, true));
+        let needs: Vec<_> = info.blobs.iter().map(|blob| blob.digest.clone()).collect();
+        assert_eq!(needs, [Digest::of(b"config"), Digest::of(b"layer")], "what lies elsewhere is not needed");
+        let own = "application/vnd.oci.image.index.v1+json";
+        let info = looked(&json!({"schemaVersion": 2, "mediaType": own, "manifests": []}).to_string(), Some(own), None);
+        assert_eq!((problems(&info), info.children.len(), info.blobs.len()), (Vec::new(), 0, 0));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_manifest_alone() {
+        use Problem::{DigestMismatch, ManifestInvalid, MediaTypeMismatch};
+        let body = image().to_string();
+        let (own, other) = (Digest::of(body.as_bytes()).to_string(), Digest::of(b"other").to_string());
+        let bare = body.replace(&format!("\"mediaType\":\"{TYPE}\","), "");
+        let docker = "application/vnd.docker.distribution.manifest.v2+json";
+        for (body, content_type, said, expected) in [
+            (&*body, Some(TYPE), Some(&*own), vec![]),
+            (&body, Some(TYPE), Some(""), vec![]),
+            (&bare, Some(TYPE), None, vec![]),
+            (&body, Some(TYPE), Some(&other), vec![(DigestMismatch, Weight::Broken)]),
+            (&body, Some(TYPE), Some("nonsense"), vec![(DigestMismatch, Weight::Broken)]),
+            (&body, Some(docker), None, vec![(MediaTypeMismatch, Weight::Stumble)]),
+            (&body, None, None, vec![(MediaTypeMismatch, Weight::Stumble)]),
+            (&body.replace("\"size\":7", "\"size\":-7"), Some(TYPE), None, vec![(ManifestInvalid, Weight::Stumble)]),
+            ("<html>", Some(TYPE), None, vec![(ManifestInvalid, Weight::Broken)]),
+            ("{\"manifests\":[{}]}", Some(TYPE), None, vec![(ManifestInvalid, Weight::Broken)]),
+        ] {
+            assert_eq!(problems(&looked(body, content_type, said)), expected, "{body} {content_type:?} {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_names_itself_is_no_child_of_its_own() {
+        let served = Served::new(json!({"manifests": [descriptor("self")]}).to_string().into(), None, None);
+        // No bytes can name their own digest; a server may say so all the same.
+        assert!(look(&Digest::of(b"self"), &served).children.is_empty());
+    }
+}
