@@ -6,7 +6,7 @@ use reqwest::Method;
 use reqwest::header::{self, HeaderValue};
 
 use super::auth::Access;
-use super::error::{Error, Trouble};
+use super::error::{Cause, Error, Trouble};
 use super::transport::{Algorithm, Answer, Ask, Read, TRIES, Transport};
 use crate::digest::Digest;
 use crate::reference::Repository;
@@ -20,13 +20,15 @@ pub enum Presence {
     Missing,
 }
 
-/// What came of a blob that was read to its end.
+/// What came of a blob that was read as far as it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashed {
     /// How many bytes came.
     pub size: u64,
     /// What they hash to, by the algorithm of the digest asked for.
     pub digest: Digest,
+    /// Whether the connection ended there and more was to come: at each try in the same place, so that the registry has no more.
+    pub is_cut: bool,
 }
 
 /// How often what is only a first question is asked.
@@ -105,15 +107,25 @@ pub(super) async fn hash(transport: &Transport, repository: &Repository, digest:
     ask.read = Read::Hashed(Algorithm::of(digest), most);
     // Each try reads all of it again.
     (ask.total, ask.tries) = (A_DAY, FEW);
-    let answer = transport.send(&ask).await?;
-    if is_gone_elsewhere(&answer) {
-        return Err(answer.error().of_missing_blob());
+    let mut cut: Option<Hashed> = None;
+    for _ in 0..FEW {
+        let answer = transport.send(&ask).await?;
+        if is_gone_elsewhere(&answer) {
+            return Err(answer.error().of_missing_blob());
+        }
+        let mut answer = answer.success()?;
+        match answer.hashed.take() {
+            None => return Err(answer.content_error("the answer has no body")),
+            Some(whole) if !whole.is_cut => return Ok(whole),
+            // A network breaks off anywhere.
+            Some(new) if cut.as_ref().is_some_and(|before| *before != new) => {
+                let text = format!("after {} bytes, and another time elsewhere", new.size);
+                return Err(Error::of_request(&ask.method, &ask.url, Cause::Trouble(Trouble::CutBody(text))));
+            }
+            Some(new) => cut = Some(new),
+        }
     }
-    let answer = answer.success()?;
-    match answer.hashed {
-        Some((size, digest)) => Ok(Hashed { size, digest }),
-        None => Err(answer.content_error("the answer has no body")),
-    }
+    cut.ok_or_else(|| Error::of_request(&ask.method, &ask.url, Cause::Trouble(Trouble::CutBody("at every try".to_owned()))))
 }
 
 pub(super) async fn get(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
@@ -252,19 +264,24 @@ mod tests {
     async fn a_blob_is_hashed_as_it_comes() {
         let large = vec![7; 1 << 20];
         for (answer, most, expected) in [
-            (reply(200, large.clone()), 1 << 20, Some((1 << 20, Digest::of(&large)))),
-            (reply(200, "other"), 100, Some((5, Digest::of(b"other")))),
-            (reply(200, ""), 100, Some((0, Digest::of(b"")))),
-            (reply(200, "content").cut(3), 100, None),
+            (reply(200, large.clone()), 1 << 20, Some((1 << 20, Digest::of(&large), false))),
+            (reply(200, "other"), 100, Some((5, Digest::of(b"other"), false))),
+            (reply(200, ""), 100, Some((0, Digest::of(b""), false))),
+            (reply(200, "content").cut(3), 100, Some((3, Digest::of(b"con"), true))),
+            (reply(200, "content").cut(0), 100, Some((0, Digest::of(b""), true))),
             (fault(404, "BLOB_UNKNOWN"), 100, None),
         ] {
             let server = Server::start(move |_| answer.clone());
             let result = server.registry().blob_hash(&repository("a"), &Digest::of(b"x"), most).await;
             match expected {
-                Some((size, digest)) => assert_eq!(result.unwrap(), Hashed { size, digest }),
-                None => assert!(result.as_ref().is_err_and(|error| error.is_cut_short() || error.is_blob_unknown()), "{result:?}"),
+                Some((size, digest, is_cut)) => assert_eq!(result.unwrap(), Hashed { size, digest, is_cut }),
+                None => assert!(result.as_ref().is_err_and(Error::is_blob_unknown), "{result:?}"),
             }
         }
+        let tries = std::sync::atomic::AtomicUsize::new(1);
+        let server = Server::start(move |_| reply(200, "content").cut(tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+        let error = server.registry().blob_hash(&repository("a"), &Digest::of(b"x"), 100).await.unwrap_err();
+        assert!(error.is_cut_short() && server.requests().len() == 2, "{error}");
         let server = Server::start(|_| reply(200, vec![0; 1 << 16]).endless());
         let registry = server.registry();
         let hashed = registry.blob_hash(&repository("a"), &Digest::of(b"x"), 1000).await.unwrap();

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::auth::{Access, Auth, Rejections};
+use super::blobs::Hashed;
 use super::error::{Answered, Cause, Error, Trouble, redacted};
 use super::retry::{self, Decision, Outcome, Patience};
 use super::secrets::Secrets;
@@ -54,7 +55,8 @@ pub(super) enum Read {
     Whole(usize),
     /// The first bytes that come, and no more.
     Beginning,
-    /// None: they are hashed as they come, until there are more than this. A whole one takes as long as it takes.
+    /// None: they are hashed as they come, until there are more than this. A whole one takes as long as it takes, and one that breaks off is an
+    /// answer too.
     Hashed(Algorithm, u64),
 }
 
@@ -90,8 +92,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// How many bytes the body had and their digest, where they were to be hashed.
-    pub(super) hashed: Option<(u64, Digest)>,
+    /// What came of the body, where it was to be hashed.
+    pub(super) hashed: Option<Hashed>,
     /// Whether a redirect led to another host, whose words are not the registry's.
     pub(super) foreign: bool,
     /// What was sent to prove who is asking, and may be in what came back.
@@ -461,6 +463,7 @@ impl Transport {
             Read::Whole(_) | Read::Beginning | Read::Hashed(..) => ERROR_BODY,
         };
         let mut bytes = Vec::new();
+        let mut is_cut = false;
         let mut hashing = match read {
             Read::Hashed(algorithm, most) if status.is_success() => Some((algorithm.hasher(), 0, most)),
             _ => None,
@@ -472,12 +475,14 @@ impl Transport {
                     Ok(Ok(chunk)) => chunk,
                     // An error is an error, with or without its last words.
                     Ok(Err(_)) | Err(_) if !status.is_success() => None,
-                    Ok(Err(error)) => {
-                        return Err(match self.trouble(&error) {
-                            Trouble::Lost(text) => Trouble::CutBody(text),
-                            other => other,
-                        });
-                    }
+                    Ok(Err(error)) => match self.trouble(&error) {
+                        Trouble::Lost(_) if hashing.is_some() => {
+                            is_cut = true;
+                            None
+                        }
+                        Trouble::Lost(text) => return Err(Trouble::CutBody(text)),
+                        other => return Err(other),
+                    },
                     Err(_) => return Err(Trouble::Timeout(if idle < self.timeouts.idle { total } else { idle })),
                 };
                 let Some(chunk) = chunk else { break };
@@ -509,7 +514,7 @@ impl Transport {
             status,
             headers: response.headers().clone(),
             body: bytes,
-            hashed: hashing.map(|(hasher, came, _)| (came, hasher.finish())),
+            hashed: hashing.map(|(hasher, size, _)| Hashed { size, digest: hasher.finish(), is_cut }),
             foreign: false,
             secrets: Secrets::of(authorization, body),
         })

@@ -115,10 +115,23 @@ fn a_blob_of_another_size_is_told() {
 #[test]
 fn a_body_that_is_cut_short_says_nothing_about_what_is_there() {
     let asked = Asked::start();
-    let _ = asked.proxy.change(asked.layer(), |response| response.cut_body_after(1000));
+    let cut = AtomicUsize::new(1000);
+    let _ = asked.proxy.change(asked.layer(), move |response| response.cut_body_after(cut.fetch_add(7, Ordering::SeqCst)));
     let ran = asked.tells(&["--depth", "content"], 0, &["not-asked unknown 1"]);
     assert!(the(&ran, "not-asked")["detail"].as_str().unwrap().contains("connection was lost within the answer"), "{ran}");
     asked.tells(&["--depth", "content", "--fail-on", "unknown"], 1, &["not-asked unknown 1"]);
+}
+
+#[test]
+fn a_body_that_breaks_off_in_the_same_place_each_time_has_no_more() {
+    let asked = Asked::start();
+    let _ = asked.proxy.change(asked.layer(), |response| response.cut_body_after(1000));
+    let ran = asked.tells(&["--depth", "content"], 1, &["blob-size error 1"]);
+    assert!(the(&ran, "blob-size")["detail"].as_str().unwrap().contains("has 1000 bytes where the manifest says 3000"), "{ran}");
+    let asked = Asked::start();
+    let config = format!("/v2/team/app/blobs/{}", asked.app.config);
+    let _ = asked.proxy.change(move |request| request.path() == config, |response| response.cut_body_after(10));
+    asked.tells(&[], 1, &["blob-size error 1"]);
 }
 
 #[test]

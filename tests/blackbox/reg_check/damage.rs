@@ -161,8 +161,10 @@ fn content_finds_what_an_in_memory_cache_hides() {
     let registry = Registry::with().in_memory_cache().start();
     let pushed = Image::new().layer_of_size("a", 5000).tag("1").push(&registry, "team/app");
     registry.storage().remove_blob(&pushed.layers[0]);
+    let cut = Image::new().layer_of_size("b", 5000).tag("2").push(&registry, "team/app");
+    registry.storage().truncate_blob(&cut.layers[0], 4000);
     let ran = check(registry.host()).args(["--depth", "content"]).run().status(1);
-    assert_eq!(told(&ran), ["blob-missing error 1"]);
+    assert_eq!(told(&ran), ["blob-missing error 1", "blob-size error 2"]);
 }
 
 #[test]

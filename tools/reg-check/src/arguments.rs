@@ -15,9 +15,9 @@ use common::record::Severity;
   reg-check registry.example.com                 everything that the registry's catalog names
   reg-check registry.example.com/team/app:1.2    one image
   reg-list registry.example.com | reg-check --in-use in-use.jsonl
-                                                 everything that was listed, and who uses what is broken
+                                                 what was listed, and who uses what is broken
   reg-check registry.example.com --depth content --fail-on warning
-                                                 every byte read and hashed; status 1 for warnings too
+                                                 every byte hashed; status 1 for warnings too
 ")]
 pub(crate) struct Args {
     /// A registry, what of it lies at or below a path, or one image with its tag or digest; without any, use or manifest records are

@@ -386,7 +386,7 @@ impl Reading<'_> {
             let ask = async || match look {
                 Look::Presence => self.presence(&blob.digest, Some(blob.size).filter(|_| need.has_size)).await,
                 Look::Content => self.content(blob, need.has_size).await,
-                Look::Config => self.config(&blob.digest).await,
+                Look::Config => self.config(blob, need.has_size).await,
             };
             if self.asker.options.each_repository { ask().await.map(Rc::new) } else { self.asker.blobs.get(&key, ask).await }
         });
@@ -402,30 +402,26 @@ impl Reading<'_> {
 
     async fn content(&self, blob: &record::Blob, has_size: bool) -> Result<Blob, Lack> {
         let most = if has_size { blob.size } else { u64::MAX };
-        let hashed = self.asker.try_asking(self.asker.registry.blob_hash(self.repository, &blob.digest, most)).await;
-        let error = match hashed {
-            Ok(hashed) => {
-                let is_whole = hashed.size <= most;
-                let other = Some(hashed.digest).filter(|digest| is_whole && *digest != blob.digest);
-                return Ok(Blob { size: Some(hashed.size), other, unreadable: None });
-            }
-            Err(Ok(error)) => error,
-            Err(Err(lack)) => return Err(lack),
-        };
+        let hashed = self.asker.ask(self.asker.registry.blob_hash(self.repository, &blob.digest, most)).await?;
         // A registry that remembers what it had goes on saying that it has it; then not even a byte comes.
-        if error.is_cut_short() && self.asker.ask(self.asker.registry.blob_first_byte(self.repository, &blob.digest)).await == Ok(false) {
+        if hashed.is_cut && hashed.size == 0 {
             return Err(Lack::Missing);
         }
-        Err(super::fault::lack(&error))
+        let is_whole = hashed.size <= most;
+        let other = Some(hashed.digest).filter(|digest| is_whole && *digest != blob.digest);
+        Ok(Blob { size: Some(hashed.size), other, unreadable: None })
     }
 
-    async fn config(&self, digest: &Digest) -> Result<Blob, Lack> {
+    async fn config(&self, blob: &record::Blob, has_size: bool) -> Result<Blob, Lack> {
+        let digest = &blob.digest;
         let limit = usize::try_from(LARGEST_CONFIG).unwrap_or(usize::MAX);
         let bytes = match self.asker.try_asking(self.asker.registry.blob_unverified(self.repository, digest, limit)).await {
             Ok(bytes) => bytes,
             Err(Ok(error)) if error.is_too_large() => {
                 return Ok(Blob { size: Some(LARGEST_CONFIG + 1), other: None, unreadable: None });
             }
+            // How much there is of it tells whether it is the registry that breaks off, or the network.
+            Err(Ok(error)) if error.is_cut_short() => return self.content(blob, has_size).await,
             Err(error) => return Err(error.map_or_else(|lack| lack, |error| super::fault::lack(&error))),
         };
         let size = Some(bytes.len() as u64);
