@@ -71,11 +71,20 @@ fn reg_gc() {
 }
 
 #[test]
+fn reg_fix() {
+    run_page("tools/reg-fix/README.md");
+}
+
+#[test]
 fn no_page_is_forgotten() {
     let mut tools: Vec<String> =
         fs::read_dir(root().join("tools")).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     tools.sort();
-    assert_eq!(tools, ["k8s-images", "reg-check", "reg-delete", "reg-fix", "reg-gc", "reg-list", "reg-select"], "each tool's page needs a test here");
+    assert_eq!(
+        tools,
+        ["k8s-images", "reg-check", "reg-delete", "reg-fix", "reg-gc", "reg-list", "reg-select"],
+        "each tool's page needs a test here"
+    );
 }
 
 #[test]

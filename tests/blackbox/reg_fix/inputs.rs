@@ -133,3 +133,36 @@ fn a_run_that_was_ended_in_the_middle_is_taken_back() {
     assert_eq!(snapshot(tree.root()), damaged);
     assert_eq!(undo(tree.root(), &[]).run().the("run")["repairs"], Value::from(0));
 }
+
+#[test]
+fn what_is_made_belongs_to_whom_its_folder_belongs_to() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let (_folder, tree) = tree();
+    let owned = |path: &std::path::Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid())).unwrap();
+    let repository = tree.storage().repository("team/app");
+    fs::remove_dir_all(repository.join("_layers")).unwrap();
+    if chown(&repository, Some(65_534), Some(65_534)).is_err() {
+        // Only root may give things away, and who is not root has no registry of another user to mend.
+        return;
+    }
+    let found = findings(tree.root());
+    fix(tree.root(), &["--yes"], &found).run().succeeds();
+    let link = tree.storage().layer_link("team/app", &tree.layer_links()[0].1);
+    for path in [repository.join("_layers").as_path(), link.parent().unwrap(), &link] {
+        assert_eq!(owned(path), (65_534, 65_534), "{}", path.display());
+    }
+}
+
+#[test]
+fn one_tool_at_a_time_changes_a_storage() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let found = findings(tree.root());
+    fs::create_dir(tree.root().join(".reg-gc")).unwrap();
+    let lock = fs::File::create(tree.root().join(".reg-gc/lock")).unwrap();
+    lock.lock().unwrap();
+    fix(tree.root(), &["--yes"], &found).run().status(2).stderr_has("another reg-gc or reg-fix is at work");
+    fix(tree.root(), &[], &found).run().succeeds();
+    drop(lock);
+    fix(tree.root(), &["--yes"], &found).run().succeeds();
+}

@@ -88,7 +88,8 @@ fn what_is_lost_is_fetched_from_another_registry() {
     let (registry, image, index) = registry(|with| with);
     let mirror = Registry::with().htpasswd("me", "secret").start();
     fill(&mirror, "copy/team/app", "copy/team/multi");
-    let third = Image::new().layer("third").tag("v3");
+    // So large that it comes in parts.
+    let third = Image::new().layer_of_size("third", (16 << 20) + 5).tag("v3");
     third.clone().push(&mirror, "copy/team/app");
     let third = third.push(&registry, "team/app");
     let root = registry.root();

@@ -296,7 +296,10 @@ impl Mending<'_> {
                 if step.act != Act::None || step.record.result == RepairResult::Left {
                     told.insert((step.record.repository.clone(), step.record.path.clone()));
                 }
-                records.push(acting.carry(step).context("stopped: what was done by then is in the journal of the run")?);
+                let carried = acting.carry(step);
+                records.push(
+                    carried.with_context(|| format!("stopped in run {name}: what was done by then can be undone with --undo {name}"))?,
+                );
             }
             acting.changed.iter().skip(before).for_each(|digest| self.tree.renew(digest));
             let fetched: Vec<Digest> = steps
@@ -344,8 +347,10 @@ impl Mending<'_> {
             let faults = self.tree.check(&name, &mut self.buffers).judged.faults;
             for record in records.iter_mut().filter(|record| record.repository.as_ref() == Some(&name)) {
                 let is_same = |fault: &&Fault| {
+                    let is_in_place =
+                        record.path.as_ref().is_some_and(|path| *path == fault.path || fault.path.starts_with(&format!("{path}/")));
                     fault.problem == record.problem
-                        && record.path.as_ref().is_some_and(|path| *path == fault.path || fault.path.starts_with(&format!("{path}/")))
+                        && (is_in_place || (record.action == RepairAction::Drop && fault.digest.is_some() && fault.digest == record.digest))
                 };
                 if record.result == RepairResult::Repaired
                     && let Some(fault) = faults.iter().find(is_same)
