@@ -15,6 +15,28 @@ use crate::store::side_by_side;
 /// How much is read at once: so little that it is still in the processor's cache when it is hashed.
 const PIECE: usize = 256 << 10;
 
+/// Where a page begins.
+const PAGE: usize = 4096;
+
+/// Room for a piece that begins with a page, into which the kernel copies faster: a third of its time is spent with that.
+struct Room {
+    bytes: Vec<u8>,
+    first: usize,
+}
+
+impl Room {
+    fn new() -> Self {
+        let bytes = vec![0; PIECE + PAGE];
+        // Where that cannot be told any place will do.
+        let first = Some(bytes.as_ptr().align_offset(PAGE)).filter(|first| *first < PAGE).unwrap_or(0);
+        Self { bytes, first }
+    }
+
+    fn piece(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.first..self.first + PIECE).unwrap_or_default()
+    }
+}
+
 /// Which blobs are read.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
@@ -86,20 +108,16 @@ pub fn hash(root: &Folder, blobs: &Blobs, facts: &Facts, choice: &Choice, advanc
         .collect();
     chosen.sort_unstable_by(|one, other| other.cmp(one));
     let bytes = AtomicU64::new(0);
-    side_by_side::map(
-        &chosen,
-        || vec![0; PIECE],
-        |buffer, (_, place)| {
-            bytes.fetch_add(hash_place(root, blobs, facts, *place, buffer), Ordering::Relaxed);
-            advance();
-        },
-    );
+    side_by_side::map(&chosen, Room::new, |room, (_, place)| {
+        bytes.fetch_add(hash_place(root, blobs, facts, *place, room), Ordering::Relaxed);
+        advance();
+    });
     Hashed { blobs: chosen.len() as u64, bytes: bytes.into_inner() }
 }
 
 /// Hashes the blob at one place, and notes what that told.
 pub(super) fn hash_at(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize) {
-    hash_place(root, blobs, facts, place, &mut vec![0; PIECE]);
+    hash_place(root, blobs, facts, place, &mut Room::new());
 }
 
 /// What the content of one blob tells, looked at now and apart from any tree; `None` where it is not there.
@@ -113,9 +131,9 @@ pub fn state(root: &Folder, digest: &Digest) -> io::Result<Option<State>> {
 }
 
 /// Hashes the blob at a place, and gives how many bytes it has.
-fn hash_place(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize, buffer: &mut [u8]) -> u64 {
+fn hash_place(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize, room: &mut Room) -> u64 {
     let Some(digest) = blobs.at(place) else { return 0 };
-    let hashed = root.open_file(&data_of(&digest)).and_then(|file| file.map(|file| hash_file(file, &digest, buffer)).transpose());
+    let hashed = root.open_file(&data_of(&digest)).and_then(|file| file.map(|file| hash_file(file, &digest, room.piece())).transpose());
     let (bytes, state) = match hashed {
         Ok(Some((bytes, found))) => (bytes, if found == digest { State::Good } else { State::Corrupt }),
         // It went while we looked.
