@@ -83,9 +83,10 @@ impl Tree {
         }
     }
 
-    /// The blobs that were read and found damaged, in the order of their places.
+    /// The blobs that were found damaged, or could not be read to their end, in the order of their places.
     pub fn damaged(&self) -> impl Iterator<Item = Digest> {
-        (0..self.blobs.len()).filter(|place| self.facts.state(*place) == State::Corrupt).filter_map(|place| self.blobs.at(place))
+        let is_damaged = |place: &usize| matches!(self.facts.state(*place), State::Corrupt | State::Unreadable);
+        (0..self.blobs.len()).filter(is_damaged).filter_map(|place| self.blobs.at(place))
     }
 
     /// Checks a repository. Where something is wrong it is looked at once more, and what is wrong both times is told: the rest was on its

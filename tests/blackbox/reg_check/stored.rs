@@ -185,6 +185,7 @@ fn what_cannot_be_read_is_unknown() {
     symlink(folder.path().join("elsewhere"), &blob).unwrap();
     let ran = store(tree.root(), &["--fail-on", "error"]).run().succeeds();
     assert!(told(&ran).iter().all(|told| told.starts_with("unreadable unknown")), "{ran}");
+    assert_eq!(ran.the("trailer")["complete"], json!(false));
     store(tree.root(), &["--fail-on", "warning"]).run().succeeds();
     store(tree.root(), &["--fail-on", "unknown"]).run().status(1);
 }

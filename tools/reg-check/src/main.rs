@@ -113,9 +113,9 @@ fn check_stored(
         stored::Wanted { asked, registry, depth: args.depth, sample: args.storage.sample, since: args.storage.since.clone(), filter };
     let found = wanted.find(context)?;
     collector.begin(time, found.scope(&wanted))?;
-    let hashed = wanted.check(context, found, |batch| Ok(collector.take(batch)?))?;
+    let (hashed, complete) = wanted.check(context, found, |batch| Ok(collector.take(batch)?))?;
     collector.cost(None, (args.depth == Depth::Content).then_some(hashed));
-    Ok(collector.end(true)?)
+    Ok(collector.end(complete)?)
 }
 
 /// Which registries are asked, and how they are reached: what operands or standard input name.

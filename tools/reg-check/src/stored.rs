@@ -83,8 +83,14 @@ impl Wanted<'_> {
         Ok(Found { root, said_by, folder, state })
     }
 
-    /// Checks the storage, and gives what is found in each repository to `take`, in their order; gives how many bytes were hashed.
-    pub(crate) fn check(&self, context: &Context, found: Found, mut take: impl FnMut(Batch) -> anyhow::Result<()>) -> anyhow::Result<u64> {
+    /// Checks the storage, and gives what is found in each repository to `take`, in their order; gives how many bytes were hashed, and
+    /// whether all of the tree could be read.
+    pub(crate) fn check(
+        &self,
+        context: &Context,
+        found: Found,
+        mut take: impl FnMut(Batch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(u64, bool)> {
         let began = Utc::now();
         let progress = context.progress();
         progress.tell("blobs");
@@ -95,7 +101,8 @@ impl Wanted<'_> {
         let names: Vec<&String> = all.names.iter().filter(|name| self.filter.selects(name)).collect();
         progress.expect(names.len() as u64);
         progress.tell("repositories");
-        let mut told = HashSet::new();
+        let (mut told, mut complete) = (HashSet::new(), true);
+        let is_unread = |fault: &Fault| fault.problem == Problem::Unreadable;
         side_by_side::in_order(
             &names,
             AHEAD,
@@ -108,6 +115,7 @@ impl Wanted<'_> {
             |(name, judged)| {
                 progress.advance();
                 told.extend(judged.faults.iter().filter(|fault| is_of_blob(fault)).filter_map(|fault| fault.digest.clone()));
+                complete &= !judged.faults.iter().any(is_unread);
                 let batch = self.batch(&name, judged);
                 progress.suspend(|| take(batch))
             },
@@ -115,13 +123,14 @@ impl Wanted<'_> {
         // Of some repositories alone it is not known what the others need.
         if self.filter.selects_all() {
             let rest = tree.rest(&all, &told);
+            complete &= !rest.iter().any(is_unread);
             take(Batch { drafts: rest.into_iter().map(|fault| self.draft(fault)).collect(), ..Batch::default() })?;
         }
         progress.finish();
         if let Some(file) = &self.since {
             State::new(&found.root, began, tree.damaged().collect()).write(file)?;
         }
-        Ok(hashed)
+        Ok((hashed, complete))
     }
 
     fn hash(&self, tree: &Tree, state: Option<&State>, progress: &common::cli::Progress) -> u64 {
