@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tests::*;
 
-use super::{by_http, findings, fix, pair, section, snapshot, told, undo};
+use super::{by_http, changes, findings, fix, pair, section, snapshot, told, undo};
 
 fn tree() -> (tempfile::TempDir, Tree) {
     let folder = temporary();
@@ -165,4 +165,80 @@ fn one_tool_at_a_time_changes_a_storage() {
     fix(tree.root(), &[], &found).run().succeeds();
     drop(lock);
     fix(tree.root(), &["--yes"], &found).run().succeeds();
+}
+
+#[test]
+fn no_symbolic_link_leads_out_of_the_storage() {
+    use std::os::unix::fs::symlink;
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let found = findings(tree.root());
+    let elsewhere = temporary();
+    fs::write(elsewhere.path().join("link"), "").unwrap();
+    let current = tree.storage().tag_link("team/app", "v1").parent().unwrap().to_owned();
+    fs::remove_dir_all(&current).unwrap();
+    symlink(elsewhere.path(), &current).unwrap();
+    fix(tree.root(), &["--yes", "--drop", "--stopped"], &found).run().status(1);
+    assert_eq!(fs::read(elsewhere.path().join("link")).unwrap(), b"");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    // A path that a finding made up leads nowhere.
+    let path = json!({"path": "docker/registry/v2/repositories/team/app/../../../../../../etc/passwd", "tag": "v1"});
+    fix(tree.root(), &["--yes", "--drop", "--stopped"], &[by_http("team/app", "link-empty", path)]).run().succeeds();
+    fix(tree.root(), &["--yes"], &[by_http("../../../../etc", "link-empty", json!({"tag": "v1"}))]).run().status(1);
+}
+
+#[test]
+fn a_disk_that_is_full_costs_nothing() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let (found, damaged) = (findings(tree.root()), snapshot(tree.root()));
+    let ran = fix(tree.root(), &["--yes"], &found).disk_full_after(0).run();
+    assert_ne!(ran.code(), Some(0), "{ran}");
+    assert_eq!(snapshot(tree.root()), damaged, "{ran}");
+    fix(tree.root(), &["--yes"], &found).run().succeeds();
+}
+
+#[test]
+fn records_can_be_read_as_a_table() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let found = findings(tree.root());
+    fix(tree.root(), &["--format", "table"], &found).run().succeeds().stdout_has("link-empty").stdout_has("planned");
+}
+
+#[test]
+fn a_run_that_is_killed_is_finished_by_the_next_or_taken_back() {
+    let folder = temporary();
+    let tree = Tree::new(folder.path());
+    for n in 0..400 {
+        Image::new().layer("base").layer(&format!("{n}")).tag(&format!("v{n}")).push_by(&tree, "team/app");
+        tree.storage().empty_tag_link("team/app", &format!("v{n}"));
+    }
+    let (found, damaged) = (findings(tree.root()), snapshot(tree.root()));
+    let mut words = vec![vec!["undo"], vec![]];
+    while let Some(then) = words.pop() {
+        let mut running = fix(tree.root(), &["--yes"], &found).spawn();
+        running.close_stdin();
+        let mended = || {
+            tree.tags()
+                .iter()
+                .filter(|(repository, tag, _)| tree.storage().tag_link(repository, tag).metadata().is_ok_and(|it| it.len() > 0))
+                .count()
+        };
+        // Killed as soon as it has begun, wherever that is.
+        let began = std::time::Instant::now();
+        while mended() < 5 {
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "nothing was mended");
+        }
+        running.kill9();
+        running.wait();
+        if then.is_empty() {
+            fix(tree.root(), &["--yes"], &found).run().succeeds();
+            assert_eq!(mended(), 400);
+        }
+        undo(tree.root(), &["all", "--yes", "--stopped"]).run().succeeds();
+        // What was being written beside a link is a leftover that is known as such.
+        let rest = changes(&damaged, &snapshot(tree.root()));
+        assert!(rest.len() <= 1 && rest.iter().all(|name| name.ends_with(".tmp")), "{rest:?}");
+    }
 }

@@ -175,21 +175,41 @@ const ROWS: [Row; 12] = [
 fn each_fault_is_mended_and_can_be_taken_back() {
     std::thread::scope(|scope| {
         for half in [0, 1] {
-            scope.spawn(move || {
-                ROWS.iter().skip(half).step_by(2).for_each(|row| [false, true].iter().for_each(|by_http| mends(row, *by_http)))
-            });
+            scope.spawn(move || ROWS.iter().skip(half).step_by(2).for_each(|row| FORMS.iter().for_each(|form| mends(row, *form))));
         }
     });
 }
 
-fn mends(row: &Row, by_http: bool) {
-    let name = format!("{}, by a finding of {}", row.name, if by_http { "a registry" } else { "its storage" });
+/// Who found it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// `reg-check` in the storage.
+    Storage,
+    /// `reg-check` by the registry's answers.
+    Registry,
+    /// Somebody who says no more than is needed.
+    Terse,
+}
+
+const FORMS: [Form; 3] = [Form::Storage, Form::Registry, Form::Terse];
+
+fn mends(row: &Row, form: Form) {
+    let name = format!("{}, found by {form:?}", row.name);
     let place = Place::new();
     let (root, whole) = (place.registry.root(), snapshot(&place.registry.root()));
     (row.damage)(&place);
     let damaged = snapshot(&root);
     assert_eq!([place.get("v1"), place.get(&place.image.digest), place.head_of_layer()], row.symptom, "{name}");
-    let found = if by_http { vec![(row.by_http)(&place)] } else { findings(&root) };
+    let found = match form {
+        Form::Storage => findings(&root),
+        Form::Registry => {
+            // By its name, because a repository without a folder of layers is in no catalog.
+            let image = format!("{}/team/app:v1", place.registry.host());
+            let check = Tool::new("reg-check").arg(image).args(["--depth", "content", "--fail-on", "never"]);
+            check.run().succeeds().records_of("finding")
+        }
+        Form::Terse => vec![(row.by_http)(&place)],
+    };
     // Nothing is done without --yes.
     let shown = fix(&root, row.words, &found).run().succeeds();
     assert!(told(&shown).iter().any(|(_, result)| result == "planned"), "{name}\n{shown}");
