@@ -72,6 +72,23 @@ fn redis_forgets_what_went() {
 }
 
 #[test]
+fn redis_forgets_what_is_taken_back() {
+    let redis = Redis::start();
+    let registry = Registry::with().redis(&redis).start();
+    let (image, _) = fill(&registry, "team/app", "team/multi");
+    registry.storage().remove_layer_link("team/app", &image.layers[1]);
+    redis.command(&["FLUSHALL"]);
+    let found = findings(&registry.root());
+    let tool = || Tool::new("reg-fix").arg("--config").arg(registry.config_file());
+    // A link that is added needs no word to anybody.
+    tool().arg("--yes").stdin(super::section(&found)).run().succeeds();
+    skopeo::pull(&registry, "team/app:v1").unwrap();
+    tool().args(["--undo", "latest", "--online", "--yes"]).run().succeeds();
+    let status = registry.client().blob("team/app", &image.layers[1]).status;
+    assert_eq!(status, 404, "{:?}", redis.keys("*"));
+}
+
+#[test]
 fn a_registry_with_a_cache_in_memory_is_to_be_restarted() {
     let (registry, image, _) = registry(|with| with.in_memory_cache());
     registry.storage().overwrite_blob(&image.layers[1], b"other");
