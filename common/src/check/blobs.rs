@@ -68,12 +68,12 @@ impl Facts {
         Self { sizes, changed, states, problems }
     }
 
-    /// What is known of a blob. One that was not there when the names were read is looked for again: it may have come since.
+    /// What is known of a blob. One that was not there when the names were read, or was empty, is looked for again: it may have come since.
     #[must_use]
     pub fn data(&self, root: &Folder, blobs: &Blobs, digest: &Digest) -> Data {
         match blobs.find(digest) {
             Found::At(place) => match self.at(place) {
-                Data::Missing => look_again(root, digest),
+                Data::Missing | Data::Size(0) => look_again(root, digest),
                 known => known,
             },
             Found::Absent => look_again(root, digest),

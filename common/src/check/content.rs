@@ -46,6 +46,8 @@ pub struct Choice {
     pub sample: Option<Sample>,
     /// Read whatever else is said: those that were found damaged before.
     pub always: HashSet<Digest>,
+    /// None but these.
+    pub among: Option<HashSet<Digest>>,
 }
 
 /// A part of all digests, which are spread evenly.
@@ -78,6 +80,7 @@ impl Choice {
     #[must_use]
     pub fn selects(&self, digest: &Digest, changed: i64) -> bool {
         match (self.since, &self.sample) {
+            _ if self.among.as_ref().is_some_and(|among| !among.contains(digest)) => false,
             (None, None) => true,
             (since, sample) => {
                 since.is_some_and(|since| changed >= since)

@@ -4,6 +4,7 @@
 //! links were there, so that one fault hides no other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
 
 use super::Depth;
 use super::blobs::{Data, State};
@@ -20,6 +21,8 @@ pub trait Known {
     fn data(&self, digest: &Digest) -> Data;
     /// What reading its content told.
     fn state(&self, digest: &Digest) -> State;
+    /// Whether an upload that last moved then is under way.
+    fn is_under_way(&self, moved: SystemTime) -> bool;
 }
 
 /// A repository, judged.
@@ -149,7 +152,7 @@ impl<'a, K: Known> Judging<'a, K> {
             let fault = of_problem(problem);
             self.faults.push(Fault { repository: Some(scene.name.clone()), ..fault });
         }
-        for (path, moved) in &scene.uploads {
+        for (path, moved) in scene.uploads.iter().filter(|(_, moved)| !moved.is_some_and(|moved| self.known.is_under_way(moved))) {
             let moved = moved.map_or_else(String::new, |time| format!(", which last moved at {}", time_text(time)));
             self.push(path.clone(), Problem::Upload, Weight::Space, format!("an upload that is not finished{moved}"));
         }
@@ -243,7 +246,11 @@ impl<'a, K: Known> Judging<'a, K> {
             }
             let path = data_of(at);
             match content {
-                Content::Whole { violations, .. } => {
+                Content::Whole { violations, manifest, .. } => {
+                    for (child, said, size) in self.other_sizes(manifest) {
+                        let detail = format!("the index says that {child} has {said} bytes, and it has {size}, so that clients refuse it");
+                        add(path.clone(), Problem::ManifestInvalid, Weight::Broken, detail);
+                    }
                     if !violations.is_empty() {
                         add(
                             path,
@@ -274,6 +281,17 @@ impl<'a, K: Known> Judging<'a, K> {
         self.reach = reach;
     }
 
+    /// The children that have another size than an index says, with both sizes.
+    fn other_sizes(&self, index: &'a Manifest) -> Vec<(&'a Digest, u64, u64)> {
+        let size = |digest: &Digest| match self.scene.manifests.get(digest) {
+            Some(Content::Whole { size, .. }) => Some(*size),
+            _ => None,
+        };
+        // Where it is no number it is told as such.
+        let told = index.children.iter().filter(|child| child.size > 0);
+        told.filter_map(|child| Some((&child.digest, child.size, size(&child.digest)?))).filter(|(_, said, size)| said != size).collect()
+    }
+
     /// Who needs each blob: the manifests, in their order.
     fn needs(&self, configs_alone: bool) -> BTreeMap<&'a Digest, Need<'a>> {
         let mut needs: BTreeMap<&'a Digest, Need<'a>> = BTreeMap::new();
@@ -287,6 +305,7 @@ impl<'a, K: Known> Judging<'a, K> {
                 let need = needs.entry(&blob.digest).or_default();
                 need.manifests.push(digest);
                 need.is_config |= is_config;
+                need.is_image_config |= is_config && manifest.has_image_config;
                 // Schema 1 tells no sizes.
                 if blob.size > 0 && !need.sizes.iter().any(|(size, _)| *size == blob.size) {
                     need.sizes.push((blob.size, digest));
@@ -339,6 +358,10 @@ impl<'a, K: Known> Judging<'a, K> {
                 found.push((path, Problem::BlobMissing, Weight::Broken, format!("the {noun}{size} is not there")));
             }
             Data::Unreadable => found.push((path, Problem::Unreadable, Weight::Unknown, format!("the {noun} cannot be looked at"))),
+            // Of an empty file it is known what reading it would tell.
+            Data::Size(0) if !at.matches(b"") => {
+                found.push((path, Problem::BlobCorrupt, Weight::Broken, format!("the {noun} is empty")));
+            }
             Data::Size(size) => match self.known.state(at) {
                 State::Corrupt => {
                     found.push((
@@ -352,7 +375,7 @@ impl<'a, K: Known> Judging<'a, K> {
                     found.push((path, Problem::Unreadable, Weight::Unknown, format!("the {noun} cannot be read to its end")))
                 }
                 state => {
-                    if state == State::NoConfig && need.is_config {
+                    if state == State::NoConfig && need.is_image_config {
                         let detail = "the config is no JSON object".to_owned();
                         found.push((path.clone(), Problem::ConfigUnreadable, Weight::Broken, detail));
                     }
@@ -420,7 +443,9 @@ impl<'a, K: Known> Judging<'a, K> {
                 orphans.push(Fault { digest: Some((*digest).clone()), ..self.reached(fault, digest, found) });
             }
         }
-        for name in self.scene.tags.keys() {
+        // A tag whose manifest says the same is told with that.
+        let told: BTreeSet<String> = orphans.iter().flat_map(|orphan: &Fault| orphan.tags.clone()).collect();
+        for name in self.scene.tags.keys().filter(|name| !told.contains(*name)) {
             if let Some(subject) = crate::reference::subject_of_tag(name).filter(|subject| !is_there(subject)) {
                 let path = self.scene.path_of(&current_of(name));
                 let fault =
@@ -516,6 +541,7 @@ impl<'a, K: Known> Judging<'a, K> {
 struct Need<'a> {
     manifests: Vec<&'a Digest>,
     is_config: bool,
+    is_image_config: bool,
     /// The sizes that they say it has, each with the first that says so.
     sizes: Vec<(u64, &'a Digest)>,
 }
@@ -590,11 +616,11 @@ pub fn of_problem(problem: &crate::store::Problem) -> Fault {
     }
 }
 
-fn time_text(time: std::time::SystemTime) -> String {
+fn time_text(time: SystemTime) -> String {
     chrono::DateTime::<chrono::Utc>::from(time).format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What is known of blobs, from a table: for tests, and for who has looked already.
+/// What is known of blobs, from a table: for who has looked already, and for tests.
 impl Known for HashMap<Digest, (Data, State)> {
     fn data(&self, digest: &Digest) -> Data {
         self.get(digest).map_or(Data::Missing, |known| known.0)
@@ -602,5 +628,9 @@ impl Known for HashMap<Digest, (Data, State)> {
 
     fn state(&self, digest: &Digest) -> State {
         self.get(digest).map_or(State::Unread, |known| known.1)
+    }
+
+    fn is_under_way(&self, _: SystemTime) -> bool {
+        false
     }
 }

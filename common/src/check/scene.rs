@@ -94,6 +94,8 @@ pub enum Content {
         manifest: Box<Manifest>,
         /// Where it breaks the schema of its kind.
         violations: Vec<String>,
+        /// How many bytes it has.
+        size: u64,
     },
     /// It could not be read.
     Unreadable(String),
@@ -171,6 +173,11 @@ impl Reading<'_> {
         let tags = self.repository.tags();
         self.scene.problems.extend(tags.problems);
         for tag in tags.names {
+            if tag.parse::<crate::reference::Tag>().is_err() {
+                let path = self.repository.path_of(&format!("{}/{tag}", layout::TAGS));
+                self.scene.problems.push(Problem::new(path, "does not belong there: no tag can have this name"));
+                continue;
+            }
             let read = self.tag(&tag);
             self.scene.tags.insert(tag, read);
         }
@@ -247,6 +254,9 @@ impl Reading<'_> {
             listed => listed.and_then(|()| link(&folder, layout::LINK, &mut self.buffers.link)),
         };
         match read {
+            Ok((_, Some(status))) if status.kind != Kind::File => {
+                Leaf { link: Said::Unreadable("is no regular file".to_owned()), written: None }
+            }
             Ok((link, status)) => Leaf {
                 link: match link {
                     Link::Absent => Said::Absent,
@@ -306,7 +316,7 @@ impl Reading<'_> {
             });
         }
         match Manifest::parse(data, None) {
-            Ok(manifest) => Content::Whole { violations: manifest::violations(None, data), manifest: Box::new(manifest) },
+            Ok(manifest) => Content::Whole { violations: manifest::violations(None, data), manifest: Box::new(manifest), size: data.len() as u64 },
             Err(error) => Content::Invalid(error.to_string()),
         }
     }

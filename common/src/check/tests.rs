@@ -40,7 +40,7 @@ impl Fixture {
         tree.link(layout::LAYERS, &other);
         tree.child = tree.manifest(&tree.image_of(&other, 5));
         let child = |digest: &Digest, architecture: &str| {
-            json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
+            json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": fs::metadata(tree.at(&data_of(digest))).unwrap().len(),
                 "platform": {"os": "linux", "architecture": architecture}})
         };
         let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -93,6 +93,13 @@ impl Fixture {
     fn tag(&self, tag: &str, digest: &Digest) {
         self.link(&index_of(tag), digest);
         self.write(self.inside(&current_of(tag)), digest.to_string());
+    }
+
+    fn upload(&self, days: u64) {
+        let path = self.inside("_uploads/abc/data");
+        self.write(path.clone(), "x");
+        let moved = std::time::SystemTime::now() - std::time::Duration::from_hours(24 * days);
+        fs::File::open(path).unwrap().set_modified(moved).unwrap();
     }
 
     fn check(&self, depth: Depth) -> Vec<Fault> {
@@ -194,7 +201,7 @@ fn each_fault_is_told_once_with_its_tags() {
         },
         &[(Problem::RepositoryEmpty, Space, "")],
     );
-    case("an upload", |tree| tree.write(tree.inside("_uploads/abc/data"), "x"), &[(Problem::Upload, Space, "")]);
+    case("an upload", |tree| tree.upload(2), &[(Problem::Upload, Space, "")]);
     case(
         "what a crash left",
         |tree| {

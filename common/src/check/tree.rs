@@ -1,20 +1,25 @@
 //! A whole tree, checked repository by repository.
 
 use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
 
 use super::Depth;
 use super::blobs::{Data, Facts, State};
 use super::content::{self, Choice, Hashed};
 use super::fault::{Fault, Weight};
 use super::judge::{self, Judged, Known, of_problem};
-use super::scene::{Buffers, Content, Scene, data_of};
+use super::scene::{Buffers, Content, Scene, data_of, stray};
 use crate::digest::Digest;
 use crate::manifest::ImageConfig;
 use crate::record::Problem as Name;
 use crate::store::blobs::{Blobs, Found};
 use crate::store::folder::Folder;
 use crate::store::repositories::Repositories;
+use crate::store::repository::Repository;
 use crate::store::{Problem, layout};
+
+/// An upload that moved within this is one that somebody is about.
+const UNDER_WAY: Duration = Duration::from_hours(24);
 
 /// The largest config that is read to be understood.
 const LARGEST_CONFIG: usize = 8 << 20;
@@ -26,6 +31,8 @@ pub struct Tree {
     blobs: Blobs,
     facts: Facts,
     depth: Depth,
+    /// What moved later is under way.
+    settled: SystemTime,
 }
 
 /// A repository that was checked.
@@ -44,7 +51,8 @@ impl Tree {
     pub fn read(root: Folder, depth: Depth) -> Self {
         let blobs = Blobs::read(&root);
         let facts = Facts::read(&root, &blobs);
-        Self { root, blobs, facts, depth }
+        let settled = SystemTime::now() - UNDER_WAY;
+        Self { root, blobs, facts, depth, settled }
     }
 
     /// The open `rootdirectory`.
@@ -94,12 +102,14 @@ impl Tree {
     #[must_use]
     pub fn check(&self, name: &str, buffers: &mut Buffers) -> Checked {
         let first = self.look(name, buffers);
-        if first.judged.faults.iter().all(|fault| fault.weight == Weight::Space) {
+        // A file with the name of a temporary one may be that of a push.
+        let is_settled = |fault: &Fault| fault.weight == Weight::Space && fault.problem != Name::Temporary;
+        if first.judged.faults.iter().all(is_settled) {
             return first;
         }
         let mut second = self.look(name, buffers);
         let same = |one: &Fault, other: &Fault| one.problem == other.problem && one.path == other.path && one.digest == other.digest;
-        second.judged.faults.retain(|fault| fault.weight == Weight::Space || first.judged.faults.iter().any(|other| same(fault, other)));
+        second.judged.faults.retain(|fault| is_settled(fault) || first.judged.faults.iter().any(|other| same(fault, other)));
         second
     }
 
@@ -144,12 +154,45 @@ impl Tree {
         }
     }
 
+    /// What lies above the blobs and repositories and does not belong there. What lies beside `docker` is nobody's business here.
+    fn strays(&self) -> Vec<Problem> {
+        // GitLab's registry keeps its locks there.
+        let places: [(&str, &[&[u8]]); 3] =
+            [("docker", &[b"registry"]), ("docker/registry", &[b"v2", b"lockfiles"]), (layout::TREE, &[b"blobs", b"repositories"])];
+        let mut found = Vec::new();
+        for (path, known) in places {
+            let listed = self.root.folder(path).and_then(|folder| match folder {
+                None => Ok(()),
+                Some(folder) => folder.list(|name, kind| {
+                    if !known.contains(&name) {
+                        found.push(stray(path, name, kind));
+                    }
+                }),
+            });
+            if let Err(error) = listed {
+                found.push(Problem::of_error(path, &error));
+            }
+        }
+        found
+    }
+
+    /// The digests of all content to which repositories have links, needed or not.
+    #[must_use]
+    pub fn content_of(&self, names: &[&String]) -> HashSet<Digest> {
+        let mut digests = HashSet::new();
+        for name in names {
+            let Ok(Some(repository)) = Repository::open(&self.root, name) else { continue };
+            digests.extend([layout::LAYERS, layout::REVISIONS].iter().flat_map(|below| repository.digests(below).names));
+        }
+        digests
+    }
+
     /// What is wrong among the blobs, and with the folders in which repositories lie. `told` are the digests that the repositories' faults
     /// are about.
     #[must_use]
     pub fn rest(&self, repositories: &Repositories, told: &HashSet<Digest>) -> Vec<Fault> {
-        let problems = self.blobs.problems.iter().chain(&self.facts.problems).chain(&repositories.problems);
-        let mut faults: Vec<Fault> = problems.map(of_problem).collect();
+        let problems = self.blobs.problems.iter().chain(&self.facts.problems).chain(&repositories.problems).chain(&repositories.strays);
+        let mut faults: Vec<Fault> = problems.map(of_problem).chain(self.strays().iter().map(of_problem)).collect();
         for name in &repositories.empty {
             faults.push(Fault {
                 repository: Some(name.clone()),
@@ -158,7 +201,7 @@ impl Tree {
         }
         for place in 0..self.blobs.len() {
             let Some(digest) = self.blobs.at(place).filter(|digest| !told.contains(digest)) else { continue };
-            let found = match (self.facts.at(place), self.facts.state(place)) {
+            let found = match (self.data(&digest), self.facts.state(place)) {
                 (Data::Missing, _) => fault(
                     layout::blob(&digest),
                     Name::LinkLeftover,
@@ -166,6 +209,9 @@ impl Tree {
                     "the folder of a blob that is gone, and that nothing needs",
                 ),
                 // A push of the same content would be told that it is there, and be broken.
+                (Data::Size(0), _) if !digest.matches(b"") => {
+                    fault(data_of(&digest), Name::BlobCorrupt, Weight::Stumble, "it is empty; no manifest needs it, and a push that brings it would be broken")
+                }
                 (_, State::Corrupt) => fault(
                     data_of(&digest),
                     Name::BlobCorrupt,
@@ -199,5 +245,9 @@ impl Known for Tree {
             Found::At(place) => self.facts.state(place),
             Found::Absent | Found::Unknown => State::Unread,
         }
+    }
+
+    fn is_under_way(&self, moved: SystemTime) -> bool {
+        moved > self.settled
     }
 }

@@ -12,6 +12,8 @@ pub struct Repositories {
     pub problems: Vec<Problem>,
     /// Folders that hold nothing at all: what is left of repositories that are gone.
     pub empty: Vec<String>,
+    /// Files that lie in no repository, and harm none.
+    pub strays: Vec<Problem>,
 }
 
 /// What one folder holds.
@@ -21,6 +23,7 @@ struct Listed {
     is_empty: bool,
     folders: Vec<String>,
     problems: Vec<Problem>,
+    files: Vec<Problem>,
 }
 
 /// Finds all repositories below `root`, the open `rootdirectory`. A tree without any has none.
@@ -35,6 +38,10 @@ pub fn find(root: &Folder) -> Repositories {
             let within = |folder: String| if name.is_empty() { folder } else { format!("{name}/{folder}") };
             next.extend(listed.folders.into_iter().map(within));
             found.problems.extend(listed.problems);
+            // Those of a repository are told by who reads it.
+            if !listed.is_repository || name.is_empty() {
+                found.strays.extend(listed.files);
+            }
             // What lies beside the repositories themselves is in none.
             if listed.is_repository && !name.is_empty() {
                 found.names.push(name);
@@ -65,7 +72,7 @@ fn list(root: &Folder, name: &str) -> Listed {
                     listed.problems.push(problem("is a symbolic link or a device, and is not followed").hiding())
                 }
                 // A file holds no repository.
-                Ok(_) => {}
+                Ok(_) => listed.files.push(problem("does not belong there")),
                 Err(_) => listed.problems.push(problem("is no name of a repository").hiding()),
             }
         }),
@@ -94,6 +101,7 @@ mod tests {
         let found = find(&Folder::open(temporary.path()).unwrap());
         assert_eq!(found.names, ["Upper", "a", "a/b/c", "z"]);
         assert_eq!(found.empty, ["a/b/d"]);
+        assert_eq!(found.strays.iter().map(|stray| stray.path.rsplit('/').next().unwrap()).collect::<Vec<_>>(), ["file"]);
         assert_eq!(found.problems.len(), 1);
         assert!(found.problems[0].path.ends_with("/link"), "{}", found.problems[0]);
         let empty = find(&Folder::open(&at("z")).unwrap());
