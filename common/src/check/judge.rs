@@ -32,6 +32,8 @@ pub struct Judged {
     pub faults: Vec<Fault>,
     /// Its images: what each tag names, and each manifest that no tag leads to; whether it is well.
     pub images: Vec<Image>,
+    /// The manifests that are there and linked, and the configs of images: by these something may run.
+    pub known: BTreeSet<Digest>,
 }
 
 /// What a tag names, or a manifest that no tag leads to.
@@ -66,7 +68,17 @@ pub fn judge(scene: &Scene, depth: Depth, known: &impl Known) -> Judged {
     faults.sort();
     faults.dedup();
     let images = images(scene, &judging.reach, &faults);
-    Judged { faults, images }
+    let known = known_digests(scene, &judging.reach);
+    Judged { faults, images, known }
+}
+
+fn known_digests(scene: &Scene, reach: &BTreeMap<&Digest, Reach<'_>>) -> BTreeSet<Digest> {
+    let is_linked = |digest: &Digest| scene.revisions.get(digest).is_some_and(|leaf| leaf.link != Said::Absent);
+    let is_there = |digest: &Digest| scene.manifests.get(digest).is_some_and(|content| *content != Content::Absent);
+    let manifests = reach.keys().filter(|digest| is_linked(digest) && is_there(digest));
+    manifests
+        .flat_map(|digest| config_of(scene.manifests.get(*digest).and_then(Content::manifest)).into_iter().chain([(*digest).clone()]))
+        .collect()
 }
 
 /// How a manifest is reached.

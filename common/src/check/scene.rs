@@ -316,7 +316,9 @@ impl Reading<'_> {
             });
         }
         match Manifest::parse(data, None) {
-            Ok(manifest) => Content::Whole { violations: manifest::violations(None, data), manifest: Box::new(manifest), size: data.len() as u64 },
+            Ok(manifest) => {
+                Content::Whole { violations: manifest::violations(None, data), manifest: Box::new(manifest), size: data.len() as u64 }
+            }
             Err(error) => Content::Invalid(error.to_string()),
         }
     }

@@ -19,7 +19,7 @@ use crate::store::repository::Repository;
 use crate::store::{Problem, layout};
 
 /// An upload that moved within this is one that somebody is about.
-const UNDER_WAY: Duration = Duration::from_hours(24);
+const UNDER_WAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The largest config that is read to be understood.
 const LARGEST_CONFIG: usize = 8 << 20;
@@ -124,7 +124,7 @@ impl Tree {
             Ok(None) => Checked { scene: None, judged: Judged::default() },
             Err(problem) => {
                 let fault = Fault { repository: Some(name.to_owned()), ..of_problem(&problem) };
-                Checked { scene: None, judged: Judged { faults: vec![fault], images: Vec::new() } }
+                Checked { scene: None, judged: Judged { faults: vec![fault], ..Judged::default() } }
             }
         }
     }
@@ -209,9 +209,12 @@ impl Tree {
                     "the folder of a blob that is gone, and that nothing needs",
                 ),
                 // A push of the same content would be told that it is there, and be broken.
-                (Data::Size(0), _) if !digest.matches(b"") => {
-                    fault(data_of(&digest), Name::BlobCorrupt, Weight::Stumble, "it is empty; no manifest needs it, and a push that brings it would be broken")
-                }
+                (Data::Size(0), _) if !digest.matches(b"") => fault(
+                    data_of(&digest),
+                    Name::BlobCorrupt,
+                    Weight::Stumble,
+                    "it is empty; no manifest needs it, and a push that brings it would be broken",
+                ),
                 (_, State::Corrupt) => fault(
                     data_of(&digest),
                     Name::BlobCorrupt,

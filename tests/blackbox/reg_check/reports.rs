@@ -63,8 +63,12 @@ fn a_report_that_cannot_be_written_is_not_there() {
     let tool = store(tree.root(), &["--format", "nagios", "--report", reports.to_str().unwrap()]).disk_full_after(20);
     tool.run().status(3).stdout_has("REG-CHECK UNKNOWN").stderr_has("nothing was left there");
     assert_eq!(folders(&reports), [] as [std::path::PathBuf; 0]);
+    // What cannot be written at all is said before anything is looked at.
     fs::write(folder.path().join("file"), "").unwrap();
-    store(tree.root(), &["--report", folder.path().join("file").to_str().unwrap()]).run().status(2).stderr_has("--report");
+    let file = folder.path().join("file");
+    store(tree.root(), &["--report", file.to_str().unwrap()]).run().status(2).stderr_has("--report").stdout_is_empty();
+    let state = folder.path().join("none/state.json");
+    store(tree.root(), &["--depth", "content", "--since", state.to_str().unwrap()]).run().status(2).stderr_has("--since").stdout_is_empty();
 }
 
 #[test]
@@ -74,6 +78,7 @@ fn gitlab_is_given_a_case_for_each_image() {
     let pushed = Image::new().layer("x").tag("v1").tag("latest").push_by(&tree, "team/app");
     Image::new().layer("y").tag("v2").push_by(&tree, "team/app");
     tree.upload("team/app", 3, b"x");
+    tree.age_everything(3);
     tree.storage().remove_blob(&pushed.layers[0]);
     let ran = store(tree.root(), &["--format", "junit"]).run().status(1);
     let text = ran.stdout();

@@ -87,6 +87,44 @@ fn who_uses_it_decides_how_bad_it_is() {
 }
 
 #[test]
+fn what_is_in_use_and_not_there_is_told() {
+    let (_folder, tree, pushed) = tree();
+    let host = "registry.example.com";
+    let ran = |inventory: Inventory, words: &[&str]| {
+        let file = inventory.write();
+        let words = [&["--fail-on", "never", "--in-use", file.path().to_str().unwrap()], words].concat();
+        store(tree.root(), &words).run().succeeds()
+    };
+    let of = || Inventory::of("prod");
+    let own = ["--registry", host];
+    let gone = digest_of(b"gone");
+    assert_eq!(told(&ran(of().uses(host, "team/app", "v1").runs(host, "team/app", "v1", &pushed.digest), &own)), [""; 0]);
+    assert_eq!(told(&ran(of().uses(host, "team/app", "v9"), &own)), ["manifest-missing error v9"]);
+    assert_eq!(told(&ran(of().uses_digest(host, "team/app", &gone), &own)), ["manifest-missing error -"]);
+    let ran_gone = ran(of().runs(host, "team/app", "v1", &gone), &own);
+    assert_eq!(told(&ran_gone), ["running-digest-gone error -"]);
+    assert_eq!(ran_gone.the("finding")["usedBy"], json!(["prod/shop/Deployment/app0 (pod app0-0)"]));
+    assert_eq!(told(&ran(of().uses(host, "team/none", "v1"), &own)), ["repository-ghost error -"]);
+    assert_eq!(
+        told(&ran(
+            of().uses("alias.example.com", "team/none", "v1"),
+            &[&own[..], &["--alias", "alias.example.com=registry.example.com"]].concat()
+        )),
+        ["repository-ghost error -"]
+    );
+    assert_eq!(told(&ran(of().uses(host, "team/none", "v1"), &["--registry", host, "--exclude", "team/none"])), [""; 0]);
+    // What runs is there, and the tag leads elsewhere by now. A runtime may tell the config.
+    let newer = Image::new().layer("newer").tag("v1").push_by(&tree, "team/app");
+    let moved = ran(of().runs(host, "team/app", "v1", &pushed.digest), &own);
+    assert!(told(&moved).contains(&"tag-moved info v1".to_owned()), "{moved}");
+    assert_eq!(told(&ran(of().runs(host, "team/app", "v1", &newer.config), &own)), [""; 0]);
+    // Other registries, and a storage of which nobody says whose it is.
+    assert_eq!(told(&ran(of().uses("other.example.com", "team/none", "v1"), &own)), [""; 0]);
+    let unnamed = ran(of().uses(host, "team/none", "v1"), &[]);
+    assert_eq!(told(&unnamed.stderr_has("whose storage is it")), [""; 0]);
+}
+
+#[test]
 fn content_is_read_once_and_what_is_damaged_again() {
     let (folder, tree, pushed) = tree();
     let state = folder.path().join("state.json");
@@ -117,6 +155,20 @@ fn content_is_read_once_and_what_is_damaged_again() {
     assert_eq!(ran(&[]), (vec![], good.len() as u64));
     set_time(&state, "2100-01-01T00:00:00Z");
     assert_eq!(ran(&[]), (vec![], 0));
+    // Of a repository alone its own content.
+    let other = fs::read(tree.storage().blob(&pushed.layers[0])).unwrap().len() as u64;
+    fs::remove_file(&state).unwrap();
+    let (_, hashed) = ran(&["--repository", "team/other"]);
+    assert!(hashed > other && hashed < all, "{hashed} of {all}");
+    // Without a state all is new, whatever the sample.
+    fs::remove_file(&state).unwrap();
+    assert_eq!(ran(&["--sample", "1%"]), (vec![], all));
+    // A link to the state stays one.
+    let moved = folder.path().join("elsewhere.json");
+    fs::rename(&state, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &state).unwrap();
+    assert_eq!(ran(&[]).1, all);
+    assert!(state.is_symlink() && moved.is_file());
     // A sample is read whatever is new.
     set_time(&state, "2100-01-01T00:00:00Z");
     assert_eq!(ran(&["--sample", "100%"]), (vec![], all));
@@ -168,7 +220,13 @@ fn a_registry_that_is_pushed_to_is_found_well() {
 #[test]
 fn what_is_no_storage_is_said() {
     let folder = temporary();
-    store(folder.path(), &[]).run().succeeds().stderr_has("nothing was ever pushed there");
+    // A volume that is not mounted looks like a storage to which nothing was pushed.
+    let ran = store(folder.path(), &[]).run().succeeds();
+    assert_eq!((told(&ran), &ran.the("trailer")["complete"]), (vec!["not-asked unknown -".to_owned()], &json!(false)));
+    store(folder.path(), &["--format", "nagios"]).run().status(3).stdout_has("nothing was ever pushed there");
+    fs::create_dir_all(folder.path().join("docker/registry/v2")).unwrap();
+    store(folder.path(), &["--fail-on", "unknown"]).run().succeeds();
+    store(folder.path(), &["--format", "nagios"]).run().status(3).stdout_has("no image to be checked");
     store(&folder.path().join("none"), &[]).run().status(2).stderr_has("rootdirectory").stdout_is_empty();
     fs::create_dir_all(folder.path().join("docker/registry/lockfiles")).unwrap();
     fs::write(folder.path().join("docker/registry/lockfiles/database-in-use"), "").unwrap();

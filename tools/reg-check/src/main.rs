@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod absent; // what an inventory names and a storage lacks: no input, no output
 mod arguments; // the command line
 mod collect; // where all findings end: judged, counted, written
 mod draft; // what was found, before it is known who uses it: no input, no output
@@ -51,6 +52,12 @@ fn run(args: Args, context: &Context) -> anyhow::Result<Status> {
 /// Checks what is asked for, and makes of the findings what is wanted.
 fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
     let time = Utc::now();
+    if let Some(reports) = &args.report {
+        report::folder::check(reports)?;
+    }
+    if let Some(file) = &args.storage.since {
+        state::State::check(file)?;
+    }
     let filter = Rc::new(RepositoryFilter::new(&args.repositories.repository, &args.repositories.exclude)?);
     let mut inventory = Inventory::new(args.names.names()?);
     read_to_annotate(&mut inventory, &args.in_use)?;
@@ -71,8 +78,13 @@ fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
     if format.is_some() || args.report.is_some() {
         collector = collector.keeping();
     }
+    let mut kept = None;
     let checked = match asked {
-        What::Stored(asked) => check_stored(args, asked, &filter, context, collector, time)?,
+        What::Stored(asked) => {
+            let (checked, ended) = check_stored(args, asked, &filter, knows_uses.then_some(&*inventory), context, collector, time)?;
+            kept = Some(ended);
+            checked
+        }
         What::Served(input, settings) => {
             let options = Options { depth: args.depth, each_repository: args.each_repository, all };
             check_served(context, collector, input, &inventory, &settings, options, &filter, time)?
@@ -84,6 +96,9 @@ fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
     if let Some(reports) = &args.report {
         let folder = report::folder::write(reports, time, &checked.findings, &checked.summary)?;
         context.summarize(format_args!("{}: the report is in {}\n", context.name(), folder.display()));
+    }
+    if let Some(ended) = kept {
+        ended.keep()?;
     }
     if format == Some("junit") {
         report::write(&report::junit::document(&checked.findings, |severity| args.fail_on.fails(severity))?)?;
@@ -104,18 +119,19 @@ fn check_stored(
     args: &Args,
     asked: Asked,
     filter: &RepositoryFilter,
+    inventory: Option<&Inventory>,
     context: &Context,
     mut collector: Collector<'_>,
     time: DateTime<Utc>,
-) -> anyhow::Result<Checked> {
+) -> anyhow::Result<(Checked, stored::Ended)> {
     let registry = cli::named_registry(args.registry.as_deref())?;
-    let wanted =
-        stored::Wanted { asked, registry, depth: args.depth, sample: args.storage.sample, since: args.storage.since.clone(), filter };
+    let (depth, sample, since) = (args.depth, args.storage.sample, args.storage.since.clone());
+    let wanted = stored::Wanted { asked, registry, depth, sample, since, filter, inventory };
     let found = wanted.find(context)?;
     collector.begin(time, found.scope(&wanted))?;
-    let (hashed, complete) = wanted.check(context, found, |batch| Ok(collector.take(batch)?))?;
-    collector.cost(None, (args.depth == Depth::Content).then_some(hashed));
-    Ok(collector.end(complete)?)
+    let ended = wanted.check(context, found, |batch| Ok(collector.take(batch)?))?;
+    collector.cost(None, (args.depth == Depth::Content).then_some(ended.hashed));
+    Ok((collector.end(ended.complete)?, ended))
 }
 
 /// Which registries are asked, and how they are reached: what operands or standard input name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
@@ -53,19 +53,36 @@ impl State {
         Ok(Some(state))
     }
 
-    /// Writes the file whole, or leaves the old one.
+    /// That it can be written when all is done, found out before anything is.
+    pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
+        tempfile::NamedTempFile::new_in(folder_of(&target(file)))
+            .with_context(|| format!("--since {}: could not be written", file.display()))?;
+        Ok(())
+    }
+
+    /// Writes the file whole, or leaves the old one. Where a symbolic link leads to it, that stays.
     pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let written = || -> anyhow::Result<()> {
+            let file = target(file);
+            let folder = folder_of(&file);
             let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
             writeln!(temporary, "{}", serde_json::to_string(self)?)?;
             temporary.as_file().sync_all()?;
-            temporary.persist(file)?;
+            temporary.persist(&file)?;
             Ok(File::open(folder)?.sync_all()?)
         };
         written()
             .with_context(|| format!("--since {}: the state could not be written, and the next run reads the same again", file.display()))
     }
+}
+
+/// The file itself, where a symbolic link leads to it.
+fn target(file: &Path) -> PathBuf {
+    file.canonicalize().unwrap_or_else(|_| file.to_owned())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

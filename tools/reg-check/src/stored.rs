@@ -11,13 +11,16 @@ use common::check::judge::{Image, Judged};
 use common::check::scene::Buffers;
 use common::check::tree::Tree;
 use common::check::{self, Depth, Fault};
-use common::cli::Context;
+use common::cli::{Context, Progress};
+use common::inventory::Inventory;
 use common::pattern::RepositoryFilter;
 use common::record::{Problem, Scope};
 use common::reference::Host;
+use common::store::folder::Folder;
 use common::store::side_by_side::{self, Weighed};
 use common::store::{layout, repositories};
 
+use crate::absent;
 use crate::collect::Batch;
 use crate::draft::{Draft, Weight};
 use crate::state::State;
@@ -38,6 +41,8 @@ pub(crate) struct Wanted<'a> {
     /// The state of the run before.
     pub(crate) since: Option<PathBuf>,
     pub(crate) filter: &'a RepositoryFilter,
+    /// What is in use, where that is known.
+    pub(crate) inventory: Option<&'a Inventory>,
 }
 
 /// A storage that was found.
@@ -46,8 +51,28 @@ pub(crate) struct Found {
     root: PathBuf,
     /// Who said where it is.
     said_by: String,
-    folder: common::store::folder::Folder,
+    folder: Folder,
     state: Option<State>,
+    /// Why it may be no storage at all.
+    hint: Option<String>,
+}
+
+/// A storage that was checked.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How many bytes were hashed.
+    pub(crate) hashed: u64,
+    /// Whether all of the tree could be read.
+    pub(crate) complete: bool,
+    /// What the next run has to know, and the file where it looks for that.
+    state: Option<(PathBuf, State)>,
+}
+
+impl Ended {
+    /// Writes what the next run has to know.
+    pub(crate) fn keep(&self) -> anyhow::Result<()> {
+        self.state.as_ref().map_or(Ok(()), |(file, state)| state.write(file))
+    }
 }
 
 impl Found {
@@ -75,33 +100,34 @@ impl Wanted<'_> {
             }
         };
         let (folder, hint) = source::open_to_read(&root)?;
-        if let Some(hint) = hint {
-            context.say(hint);
+        if self.inventory.is_some() && self.registry.is_none() {
+            context.say("whose storage is it? without --registry HOST it is not told what is in use and not there at all");
         }
         let root = std::path::absolute(&root).unwrap_or(root);
         let state = self.since.as_deref().map(|file| State::read(file, &root)).transpose()?.flatten();
-        Ok(Found { root, said_by, folder, state })
+        Ok(Found { root, said_by, folder, state, hint })
     }
 
-    /// Checks the storage, and gives what is found in each repository to `take`, in their order; gives how many bytes were hashed, and
-    /// whether all of the tree could be read.
+    /// Checks the storage, and gives what is found in each repository to `take`, in their order.
     pub(crate) fn check(
         &self,
         context: &Context,
         found: Found,
         mut take: impl FnMut(Batch) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(u64, bool)> {
+    ) -> anyhow::Result<Ended> {
         let began = Utc::now();
         let progress = context.progress();
         progress.tell("blobs");
         let tree = Tree::read(found.folder, self.depth);
-        let hashed = if self.depth == Depth::Content { self.hash(&tree, found.state.as_ref(), &progress) } else { 0 };
-
         let all = repositories::find(tree.root());
         let names: Vec<&String> = all.names.iter().filter(|name| self.filter.selects(name)).collect();
+        let hashed = if self.depth == Depth::Content { self.hash(&tree, found.state.as_ref(), &names, &progress) } else { 0 };
+        if let Some(hint) = &found.hint {
+            take(Batch { drafts: vec![self.unchecked(hint)], ..Batch::default() })?;
+        }
         progress.expect(names.len() as u64);
         progress.tell("repositories");
-        let (mut told, mut complete) = (HashSet::new(), true);
+        let (mut told, mut complete) = (HashSet::new(), found.hint.is_none());
         let is_unread = |fault: &Fault| fault.problem == Problem::Unreadable;
         side_by_side::in_order(
             &names,
@@ -116,10 +142,19 @@ impl Wanted<'_> {
                 progress.advance();
                 told.extend(judged.faults.iter().filter(|fault| is_of_blob(fault)).filter_map(|fault| fault.digest.clone()));
                 complete &= !judged.faults.iter().any(is_unread);
-                let batch = self.batch(&name, judged);
+                let absent = self.known_uses().map(|(registry, inventory)| {
+                    let uses = inventory.of_repository(registry, &name).own;
+                    absent::in_repository(registry, &name, &judged, uses.iter().map(|entry| &entry.record))
+                });
+                let mut batch = self.batch(&name, judged);
+                batch.drafts.extend(absent.into_iter().flatten());
                 progress.suspend(|| take(batch))
             },
         )?;
+        if let Some((registry, inventory)) = self.known_uses() {
+            let drafts = absent::repositories(registry, inventory, &all.names, |name| self.filter.selects(name));
+            take(Batch { drafts, ..Batch::default() })?;
+        }
         // Of some repositories alone it is not known what the others need.
         if self.filter.selects_all() {
             let rest = tree.rest(&all, &told);
@@ -127,20 +162,35 @@ impl Wanted<'_> {
             take(Batch { drafts: rest.into_iter().map(|fault| self.draft(fault)).collect(), ..Batch::default() })?;
         }
         progress.finish();
-        if let Some(file) = &self.since {
-            State::new(&found.root, began, tree.damaged().collect()).write(file)?;
-        }
-        Ok((hashed, complete))
+        let state = |file: &PathBuf| (file.clone(), State::new(&found.root, began, tree.damaged().collect()));
+        Ok(Ended { hashed, complete, state: self.since.as_ref().map(state) })
     }
 
-    fn hash(&self, tree: &Tree, state: Option<&State>, progress: &common::cli::Progress) -> u64 {
+    /// The registry's name and what is in use, where both are known.
+    fn known_uses(&self) -> Option<(&Host, &Inventory)> {
+        self.registry.as_ref().zip(self.inventory)
+    }
+
+    /// That there was nothing to look at, where a volume that is not mounted looks the same.
+    fn unchecked(&self, hint: &str) -> Draft {
+        Draft {
+            path: Some(layout::TREE.to_owned()),
+            problem: Problem::NotAsked,
+            weight: Weight::Unknown,
+            detail: hint.to_owned(),
+            ..self.nothing()
+        }
+    }
+
+    fn hash(&self, tree: &Tree, state: Option<&State>, names: &[&String], progress: &Progress) -> u64 {
         let day = Utc::now().timestamp().div_euclid(24 * 60 * 60);
-        let choice = Choice {
-            since: state.and_then(|state| state.time.timestamp_nanos_opt()),
-            // Before there is a state everything is new, and a sample says that not all of it can be read in one night.
-            sample: self.sample.map(|percent| Sample::of_day(percent, day)),
-            always: state.map(|state| state.damaged.iter().cloned().collect()).unwrap_or_default(),
-        };
+        let mut choice = Choice { among: (!self.filter.selects_all()).then(|| tree.content_of(names)), ..Choice::default() };
+        // Before there is a state everything is new.
+        if self.since.is_none() || state.is_some() {
+            choice.since = state.and_then(|state| state.time.timestamp_nanos_opt());
+            choice.sample = self.sample.map(|percent| Sample::of_day(percent, day));
+            choice.always = state.map(|state| state.damaged.iter().cloned().collect()).unwrap_or_default();
+        }
         progress.tell("content");
         tree.hash(&choice, &|| progress.advance()).bytes
     }
@@ -176,17 +226,29 @@ impl Wanted<'_> {
 
     fn well(&self, name: &str, image: Image) -> Draft {
         Draft {
-            registry: self.registry.clone(),
             repository: Some(name.to_owned()),
             tags: image.tag.into_iter().collect(),
             digest: image.digest,
+            content: image.content,
+            weight: Weight::Well,
+            detail: "it is whole".to_owned(),
+            ..self.nothing()
+        }
+    }
+
+    fn nothing(&self) -> Draft {
+        Draft {
+            registry: self.registry.clone(),
+            repository: None,
+            tags: Vec::new(),
+            digest: None,
             manifest: None,
             platform: None,
             path: None,
-            content: image.content,
+            content: Vec::new(),
             problem: Problem::None,
-            weight: Weight::Well,
-            detail: "it is whole".to_owned(),
+            weight: Weight::Note,
+            detail: String::new(),
         }
     }
 }

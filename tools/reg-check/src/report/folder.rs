@@ -12,6 +12,13 @@ use common::record::Finding;
 /// The columns of `findings.csv`.
 const COLUMNS: [&str; 9] = ["severity", "problem", "registry", "repository", "tag", "digest", "inUse", "usedBy", "detail"];
 
+/// That a report can be written when all is done, found out before anything is.
+pub(crate) fn check(reports: &Path) -> anyhow::Result<()> {
+    let tried = fs::create_dir_all(reports).and_then(|()| tempfile::tempdir_in(reports));
+    tried.with_context(|| format!("--report {}: could not be written", reports.display()))?;
+    Ok(())
+}
+
 /// Writes the folder below `reports`, which is made where it is not there, and gives its path.
 ///
 /// It is written under another name and renamed when all of it is on the disk, so that who sees it sees all of it.

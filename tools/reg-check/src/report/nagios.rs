@@ -34,6 +34,8 @@ fn line(totals: &CheckTotals, findings: &[Finding]) -> (String, Service) {
         CheckTotals { errors: 1.., .. } => Service::Critical,
         CheckTotals { warnings: 1.., .. } => Service::Warning,
         CheckTotals { unknown: 1.., .. } => Service::Unknown,
+        // Who looked at nothing knows nothing.
+        CheckTotals { images: 0, .. } => Service::Unknown,
         _ => Service::Ok,
     };
     let wanted = match service {
@@ -48,7 +50,9 @@ fn line(totals: &CheckTotals, findings: &[Finding]) -> (String, Service) {
         .filter(|(count, _)| *count > 0)
         .map(|(count, noun)| if noun == "unknown" { format!("{count} unknown") } else { common::cli::count(count, noun) })
         .collect();
-    let mut text = if counts.is_empty() {
+    let mut text = if counts.is_empty() && totals.images == 0 {
+        "there was no image to be checked".to_owned()
+    } else if counts.is_empty() {
         format!("{}, nothing is wrong", common::cli::count(totals.images, "image"))
     } else {
         format!("{} in {}", counts.join(", "), common::cli::count(totals.images, "image"))
