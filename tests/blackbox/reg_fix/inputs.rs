@@ -61,6 +61,7 @@ fn what_is_well_or_costs_only_space_is_skipped() {
     let (_folder, tree) = tree();
     let image = tree.tags()[0].2.clone();
     tree.upload("team/app", 30, b"half");
+    tree.age_everything(30);
     let before = snapshot(tree.root());
     let mut found = findings(tree.root());
     assert!(!found.is_empty());
