@@ -226,3 +226,33 @@ fn a_registry_that_goes_away_in_the_middle_is_left_alone() {
     assert!(ran.records_of("finding").iter().all(|finding| finding["severity"] == "unknown"), "{ran}");
     assert!(proxy.requests().len() < 150, "{} requests", proxy.requests().len());
 }
+
+#[test]
+fn what_the_catalog_leaves_out_is_asked_for_by_its_name() {
+    let asked = Asked::start();
+    let _ = asked.proxy.always(|request| request.path() == "/v2/_catalog", Response::json(200, json!({"repositories": ["team/web"]})));
+    let ran = check(&format!("{}/team/app", asked.proxy.host())).run().succeeds();
+    assert_eq!((told(&ran).len(), &ran.the("trailer")["images"], &ran.the("trailer")["complete"]), (0, &json!(1), &json!(true)), "{ran}");
+    let ran = check(&format!("{}/team/lost", asked.proxy.host())).run().succeeds();
+    assert_eq!(told(&ran), ["repository-ghost warning -"]);
+    assert!(the(&ran, "repository-ghost")["detail"].as_str().unwrap().starts_with("it was named, and the registry says"), "{ran}");
+}
+
+#[test]
+fn tags_that_cannot_be_listed_are_no_ghost() {
+    let page = || Response::text(200, "<html>log in</html>").set_header("Content-Type", "text/html");
+    for (answer, status, expected) in [
+        (Response::error(500, "UNKNOWN"), 1, "tag-unreachable error -"),
+        (page(), 0, "not-asked unknown -"),
+        (Response::error(403, "DENIED"), 0, "not-asked unknown -"),
+    ] {
+        let asked = Asked::start();
+        let _ = asked.proxy.always(|request| request.path() == "/v2/team/app/tags/list", answer);
+        let ran = check(asked.proxy.host()).run().status(status);
+        assert_eq!((told(&ran), &ran.the("trailer")["complete"]), (vec![expected.to_owned()], &json!(false)), "{ran}");
+        // Whoever uses it.
+        let none = Inventory::of("prod").uses_ten_others().write();
+        let ran = check(asked.proxy.host()).arg("--in-use").arg(none.path()).run().status(status);
+        assert!(told(&ran).contains(&expected.to_owned()), "{ran}");
+    }
+}

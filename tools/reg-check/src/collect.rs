@@ -20,6 +20,13 @@ pub(crate) struct Batch {
     pub(crate) drafts: Vec<Draft>,
 }
 
+impl Batch {
+    /// One thing that is about no image.
+    pub(crate) fn of(draft: Draft) -> Self {
+        Self { drafts: vec![draft], ..Self::default() }
+    }
+}
+
 /// Takes all that is found.
 pub(crate) struct Collector<'a> {
     context: &'a Context,

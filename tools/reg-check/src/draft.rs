@@ -46,4 +46,6 @@ pub(crate) enum Weight {
     Stumble,
     /// Something cannot be served whole. It is an error where a tag names it, or a pod runs it.
     Broken,
+    /// As that, of what somebody asked for by itself: an error, whoever uses it.
+    Wanted,
 }

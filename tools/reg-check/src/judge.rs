@@ -59,6 +59,8 @@ fn severity(weight: Weight, tagged: bool, usage: Option<Usage>) -> Severity {
         (Weight::Space | Weight::Note, _) => Severity::Info,
         // Whoever uses it: what could not be asked is never missing.
         (Weight::Unknown, _) => Severity::Unknown,
+        // Who asks for one thing wants to know whether it can be had.
+        (Weight::Wanted, _) => Severity::Error,
         (Weight::Broken | Weight::Stumble, Some(Usage::Live)) => Severity::Error,
         (Weight::Broken | Weight::Stumble, Some(Usage::Named | Usage::Unused)) => Severity::Warning,
         (Weight::Broken, None) if tagged => Severity::Error,

@@ -9,7 +9,7 @@ mod found;
 mod manifest;
 mod repository;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
@@ -29,7 +29,7 @@ pub(crate) use self::asker::Options;
 use self::repository::Plan;
 use crate::collect::{Batch, Collector};
 use crate::draft::{Draft, Weight};
-use crate::wish::{Registered, Wish};
+use crate::wish::{NamedBy, Registered, Wish};
 
 /// How many registries are asked side by side: an inventory may name dozens, and some of them are out of reach.
 const SIDE_BY_SIDE: usize = 16;
@@ -117,20 +117,22 @@ async fn ask(
         Ok(registry) => Asker::new(registry, settings.jobs, options, progress),
         Err(error) => {
             send(Event::Say(format!("{host}: cannot be asked: {error}")));
-            send(lone(&host, None, Problem::NotAsked, Weight::Unknown, error.to_string()));
+            send(lone(&host, None, error.to_string()));
             return Ended { complete: false, answered: false, requests: 0, hashed: 0 };
         }
     };
     let names = names(&asker, &registered, &send).await;
-    let (complete, mut answered) = (names.complete, names.answered);
+    let (mut complete, mut answered) = (names.complete, names.answered);
     let plans = plans(registered, names.repositories, inventory);
     let checks = stream::iter(plans.into_iter().filter(|plan| filter.selects(plan.repository.as_str()))).map(async |plan: Plan| {
         let name = plan.repository.clone();
         let found = repository::check(&asker, plan).await;
-        found.batch(&host, &name, options.depth, options.all)
+        let is_whole = !found.has_unseen_tags;
+        (found.batch(&host, &name, options.depth, options.all), is_whole)
     });
     let mut checks = std::pin::pin!(checks.buffered(settings.jobs));
-    while let Some(batch) = checks.next().await {
+    while let Some((batch, is_whole)) = checks.next().await {
+        complete &= is_whole;
         send(Event::Found(batch));
     }
     answered |= asker.has_answered();
@@ -140,16 +142,16 @@ async fn ask(
     Ended { complete, answered, requests: asker.registry.requests(), hashed: asker.registry.hashed() }
 }
 
-/// The repositories that a catalog names.
+/// The repositories whose tags are asked for: those that a catalog names, and those that it should.
 struct Names {
-    repositories: BTreeSet<Repository>,
+    repositories: BTreeMap<Repository, NamedBy>,
     complete: bool,
     answered: bool,
 }
 
 /// Asks for the catalog, where it is wanted.
 async fn names(asker: &Asker, registered: &Registered, send: &impl Fn(Event)) -> Names {
-    let mut names = Names { repositories: BTreeSet::new(), complete: true, answered: false };
+    let mut names = Names { repositories: BTreeMap::new(), complete: true, answered: false };
     let Some(prefixes) = &registered.catalog else { return names };
     let host = &registered.host;
     let is_within = |name: &Repository| prefixes.is_empty() || prefixes.iter().any(|prefix| name.is_within(prefix.as_str()));
@@ -158,20 +160,20 @@ async fn names(asker: &Asker, registered: &Registered, send: &impl Fn(Event)) ->
         match page {
             Ok(page) => {
                 names.answered = true;
-                names.repositories.extend(page.into_iter().filter(is_within));
+                names.repositories.extend(page.into_iter().filter(is_within).map(|name| (name, NamedBy::Catalog)));
             }
             Err(error) if !names.answered && !prefixes.is_empty() && error.is_no_catalog() => {
                 send(Event::Say(format!(
                     "{host} shows no catalog ({error}): looked at are the repositories of exactly the names given, and nothing below them"
                 )));
                 names.complete = false;
-                names.repositories.extend(prefixes.iter().cloned());
+                names.repositories.extend(prefixes.iter().map(|prefix| (prefix.clone(), NamedBy::Operand)));
                 return names;
             }
             Err(error) => {
                 let what = if names.answered { "its catalog broke off" } else { "cannot be asked" };
                 send(Event::Say(format!("{host}: {what}: {error}")));
-                send(lone(host, None, Problem::NotAsked, Weight::Unknown, format!("{what}: {error}")));
+                send(lone(host, None, format!("{what}: {error}")));
                 names.complete = false;
                 return names;
             }
@@ -180,26 +182,26 @@ async fn names(asker: &Asker, registered: &Registered, send: &impl Fn(Event)) ->
     names.answered = true;
     for (name, error) in catalog.withheld().iter().filter(|(name, _)| is_within(name)) {
         let text = format!("the catalog may have left it out, and the registry does not say whether it is there: {error}");
-        send(lone(host, Some(name), Problem::NotAsked, Weight::Unknown, text));
+        send(lone(host, Some(name), text));
         names.complete = false;
     }
     if let Some(first) = catalog.dropped().first() {
         let others = catalog.dropped().len();
         send(Event::Say(format!("{host}: left out what the catalog lists and no repository can be called: {first:?} (of {others})")));
     }
-    for prefix in prefixes.iter().filter(|prefix| !names.repositories.iter().any(|name| name.is_within(prefix.as_str()))) {
-        let text = "it was named, and the catalog names no repository there".to_owned();
-        send(lone(host, Some(prefix), Problem::RepositoryGhost, Weight::Stumble, text));
-    }
+    // A catalog may leave out what is there (Distribution before 3 does without _layers): only its own tags tell.
+    let lacks = |prefix: &&Repository| !names.repositories.keys().any(|name| name.is_within(prefix.as_str()));
+    let unnamed: Vec<Repository> = prefixes.iter().filter(lacks).cloned().collect();
+    names.repositories.extend(unnamed.into_iter().map(|prefix| (prefix, NamedBy::Operand)));
     names
 }
 
 /// What is looked at in each repository: what the catalog, the input and the inventory name.
-fn plans(registered: Registered, names: BTreeSet<Repository>, inventory: &Inventory) -> Vec<Plan> {
+fn plans(registered: Registered, names: BTreeMap<Repository, NamedBy>, inventory: &Inventory) -> Vec<Plan> {
     let Registered { host, catalog, repositories, .. } = registered;
     let mut wishes: BTreeMap<Repository, Wish> = repositories;
-    for name in &names {
-        wishes.entry(name.clone()).or_default().whole = true;
+    for (name, by) in names {
+        wishes.entry(name).or_default().add_whole(by);
     }
     // What an inventory names on this registry belongs to its catalog, whether it is in it or not: that it is not is what to tell.
     if let Some(prefixes) = &catalog {
@@ -218,25 +220,29 @@ fn plans(registered: Registered, names: BTreeSet<Repository>, inventory: &Invent
             // A tag that no registry can have is not there to be asked for.
             let _ = wish.add_known(&entry.record);
         }
-        Plan { listed: names.contains(&repository), repository, wish }
+        Plan { repository, wish }
     };
     wishes.into_iter().map(plan).collect()
 }
 
-/// Something about a repository as a whole, or about a registry.
-fn lone(host: &Host, repository: Option<&Repository>, problem: Problem, weight: Weight, detail: String) -> Event {
-    let draft = Draft {
-        registry: Some(host.clone()),
-        repository: repository.map(ToString::to_string),
+/// What is not known of a registry, or of a repository as a whole.
+fn lone(host: &Host, repository: Option<&Repository>, detail: String) -> Event {
+    Event::Found(Batch::of(Draft { repository: repository.map(ToString::to_string), ..of_registry(Some(host.clone()), detail) }))
+}
+
+/// What is not known of a registry.
+pub(crate) fn of_registry(registry: Option<Host>, detail: String) -> Draft {
+    Draft {
+        registry,
+        repository: None,
         tags: Vec::new(),
         digest: None,
         manifest: None,
         platform: None,
         path: None,
         content: Vec::new(),
-        problem,
-        weight,
+        problem: Problem::NotAsked,
+        weight: Weight::Unknown,
         detail,
-    };
-    Event::Found(Batch { drafts: vec![draft], ..Batch::default() })
+    }
 }

@@ -26,6 +26,30 @@ pub(crate) struct Wish {
     pub(crate) running: BTreeSet<Running>,
     /// Whether all of the repository is meant, so that what a use names belongs to it, whether it was listed or not.
     pub(crate) whole: bool,
+    /// Whether the registry is asked for its tags, and who named it; else the wish holds all that is looked at.
+    pub(crate) list: Option<NamedBy>,
+}
+
+/// Who named a repository that is looked at whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// The catalog.
+    Catalog,
+    /// An operand.
+    Operand,
+    /// A listing that did not read it whole.
+    Listing,
+}
+
+impl NamedBy {
+    /// What a sentence begins with.
+    pub(crate) fn says(self) -> &'static str {
+        match self {
+            Self::Catalog => "the catalog names it",
+            Self::Operand => "it was named",
+            Self::Listing => "the listing names it",
+        }
+    }
 }
 
 /// Why a tag is asked for.
@@ -100,6 +124,13 @@ impl Wish {
     pub(crate) fn add_tag(&mut self, tag: Tag) {
         self.whole = true;
         self.tags.entry(tag).or_default().listed = true;
+    }
+
+    /// Asks for all of the repository.
+    pub(crate) fn add_whole(&mut self, by: NamedBy) {
+        self.whole = true;
+        // The catalog or an operand is no worse a reason than what was there before.
+        self.list.get_or_insert(by);
     }
 
     /// Adds what an inventory knows of the repository beside what was asked for: of the whole, all; of single images, only what runs of these.

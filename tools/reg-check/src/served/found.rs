@@ -22,6 +22,8 @@ pub(crate) struct Found {
     /// The manifests that were served whole.
     pub(crate) manifests: HashMap<Digest, Rc<Info>>,
     pub(crate) faults: Vec<Fault>,
+    /// Whether its tags could not be listed, so that not all of it is known.
+    pub(crate) has_unseen_tags: bool,
 }
 
 /// Something that is wrong.

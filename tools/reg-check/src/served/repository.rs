@@ -23,7 +23,7 @@ use super::fault::Lack;
 use super::found::{Fault, Found};
 use super::manifest::{self, Info};
 use crate::draft::Weight;
-use crate::wish::{DigestWish, Running, TagWish, Wish};
+use crate::wish::{DigestWish, NamedBy, Running, TagWish, Wish};
 
 /// The largest config that is read, as large as the largest manifest; a larger one is looked at as layers are.
 const LARGEST_CONFIG: u64 = 4 << 20;
@@ -32,14 +32,12 @@ const LARGEST_CONFIG: u64 = 4 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) repository: Repository,
-    /// Whether the registry is asked for its tags; else the wish holds all that is looked at.
-    pub(crate) listed: bool,
     pub(crate) wish: Wish,
 }
 
 /// Looks at a repository.
 pub(crate) async fn check(asker: &Asker, plan: Plan) -> Found {
-    let Plan { repository, listed, mut wish } = plan;
+    let Plan { repository, mut wish } = plan;
     let reading = Reading {
         asker,
         repository: &repository,
@@ -50,8 +48,8 @@ pub(crate) async fn check(asker: &Asker, plan: Plan) -> Found {
         descended: RefCell::default(),
         lost: RefCell::default(),
     };
-    if listed {
-        reading.list(&mut wish).await;
+    if let Some(by) = wish.list {
+        reading.list(&mut wish, by).await;
     }
     reading.tags(wish.tags).await;
     let images = wish.digests.iter().filter(|(_, wish)| wish.image).map(|(digest, _)| digest.clone());
@@ -107,10 +105,10 @@ impl Reading<'_> {
     }
 
     /// Asks for the tags.
-    async fn list(&self, wish: &mut Wish) {
-        match self.asker.ask(self.asker.registry.tags(self.repository)).await {
+    async fn list(&self, wish: &mut Wish, by: NamedBy) {
+        match self.asker.try_asking(self.asker.registry.tags(self.repository)).await {
             Ok(list) if list.unknown => {
-                let text = "the catalog names it, and the registry says that it does not know it (NAME_UNKNOWN)";
+                let text = format!("{}, and the registry says that it does not know it (NAME_UNKNOWN)", by.says());
                 self.fail(Fault::new(Problem::RepositoryGhost, Weight::Stumble, text));
             }
             Ok(list) if list.tags.is_empty() && list.dropped.is_empty() => {
@@ -122,10 +120,22 @@ impl Reading<'_> {
                     wish.add_tag(tag);
                 }
             }
-            Err(Lack::Refused(why)) => {
-                self.fail(Fault::new(Problem::RepositoryGhost, Weight::Broken, format!("its tags cannot be listed: {why}")));
+            Err(error) => {
+                let fault = match error {
+                    // A page or a list that is none is no word of the registry about the repository.
+                    Ok(error) if error.status().is_none() && !error.is_unreachable() => {
+                        not_asked(&Lack::Unknown(error.to_string()), "its tags could not be listed")
+                    }
+                    error => match error.map_or_else(|lack| lack, |error| super::fault::lack(&error)) {
+                        Lack::Refused(why) => {
+                            Fault::new(Problem::TagUnreachable, Weight::Wanted, format!("its tags cannot be listed: {why}"))
+                        }
+                        lack => not_asked(&lack, "its tags could not be listed"),
+                    },
+                };
+                self.fail(fault);
+                self.found.borrow_mut().has_unseen_tags = true;
             }
-            Err(lack) => self.fail(not_asked(&lack, "its tags could not be listed")),
         }
     }
 
