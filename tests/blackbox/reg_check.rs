@@ -152,19 +152,50 @@ fn what_is_no_input_is_said() {
     Tool::new("reg-check").in_terminal().run().status(2).stdout_has("k8s-images | reg-check");
 }
 
+/// A listing of `team/app` in which only the tag 1 could be read.
+fn unread_listing(host: &str, digest: &str, trailer: Value) -> String {
+    let mut header = json!({"type": "header", "tool": "reg-list", "version": "0.1.0", "schema": 1, "time": ago(std::time::Duration::ZERO)});
+    header["scope"] = json!({"registry": host, "prefixes": []});
+    lines(&[
+        header,
+        json!({"type": "manifest", "registry": host, "repository": "team/app", "digest": digest, "tags": ["1"]}),
+        json!({"type": "repository", "registry": host, "repository": "team/app", "complete": false, "error": "two: 500"}),
+        trailer,
+    ])
+}
+
 #[test]
-fn a_listing_that_is_not_whole_is_said_and_makes_no_status_worse() {
+fn a_repository_that_was_not_listed_whole_is_looked_at_whole() {
     let registry = Registry::start();
     let app = Image::new().layer("a").tag("1").push(&registry, "team/app");
-    let records = [
-        json!({"type": "header", "tool": "reg-list", "version": "0.1.0", "schema": 1, "time": ago(std::time::Duration::ZERO)}),
-        json!({"type": "manifest", "registry": registry.host(), "repository": "team/app", "digest": app.digest, "tags": ["1"]}),
-        json!({"type": "repository", "registry": registry.host(), "repository": "team/app", "complete": false, "error": "two: 500"}),
-        json!({"type": "trailer", "complete": false, "records": 1}),
-    ];
-    let ran =
-        Tool::new("reg-check").stdin(lines(&records)).run().succeeds().stderr_has("team/app (two: 500): the listing did not read it whole");
-    assert_eq!(ran.the("trailer")["healthy"], 1);
+    Image::new().layer("b").tag("two").push(&registry, "team/app");
+    let proxy = Proxy::before(&registry);
+    let _ = proxy.always(|request| request.path() == "/v2/team/app/manifests/two", Response::error(500, "UNKNOWN"));
+    let trailer = json!({"type": "trailer", "complete": false, "records": 1, "incompleteRepositories": 1, "error": null});
+    let ran = Tool::new("reg-check").stdin(unread_listing(proxy.host(), &app.digest, trailer.clone())).run().status(1);
+    let ran = ran.stderr_has("team/app (two: 500): the listing did not read it whole");
+    assert_eq!(told(&ran), ["tag-unreachable error two"], "{ran}");
+    let ran = Tool::new("reg-check").stdin(unread_listing(registry.host(), &app.digest, trailer)).run().succeeds();
+    assert_eq!((told(&ran).len(), &ran.the("trailer")["healthy"], &ran.the("trailer")["complete"]), (0, &json!(2), &json!(true)), "{ran}");
+    // As reg-list itself writes it.
+    let listing = Tool::new("reg-list").arg(proxy.host()).run().stdout();
+    let ran = Tool::new("reg-check").stdin(listing).run().status(1);
+    assert_eq!(told(&ran), ["tag-unreachable error two"], "{ran}");
+}
+
+#[test]
+fn a_listing_whose_catalog_broke_off_is_told_of_its_registry() {
+    let registry = Registry::start();
+    let app = Image::new().layer("a").tag("1").push(&registry, "team/app");
+    let trailer =
+        json!({"type": "trailer", "complete": false, "records": 1, "incompleteRepositories": 1, "error": "the catalog broke off"});
+    let listing = unread_listing(registry.host(), &app.digest, trailer);
+    let ran = Tool::new("reg-check").stdin(listing.clone()).run().succeeds().stderr_has("says that it is not complete");
+    assert_eq!((told(&ran), &ran.the("trailer")["complete"]), (vec!["not-asked unknown -".to_owned()], &json!(false)), "{ran}");
+    assert_eq!((&the(&ran, "not-asked")["registry"], &ran.the("trailer")["healthy"]), (&json!(registry.host()), &json!(1)));
+    Tool::new("reg-check").args(["--fail-on", "unknown"]).stdin(listing.clone()).run().status(1);
+    let ran = Tool::new("reg-check").args(["--only", "other.example.com"]).stdin(listing).run().succeeds();
+    assert_eq!(told(&ran).len(), 0, "{ran}");
 }
 
 #[test]

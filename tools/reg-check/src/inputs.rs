@@ -7,10 +7,10 @@ use common::cli::operand::{Operand, Scheme};
 use common::cli::{Context, refuse_what_is_cut};
 use common::inventory::{Inventory, Role};
 use common::jsonl::{Line, Place, Problem, Reader, Sections};
-use common::record::{Kind, Manifest, Repository as RepositoryRecord, Tag as TagRecord, Use};
+use common::record::{Kind, Manifest, Repository as RepositoryRecord, Scope, Tag as TagRecord, Trailer, Use};
 use common::reference::{Host, InvalidName, Repository};
 
-use crate::wish::{self, Registered, Wish};
+use crate::wish::{self, NamedBy, Registered, Wish};
 
 /// What standard input asks for.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Input {
     pub(crate) has_uses: bool,
     /// Images that `--only` leaves out.
     pub(crate) not_asked: u64,
+    /// Registries that a listing did not read whole, so that it is not known what else there is, and why.
+    pub(crate) unlisted: Vec<(Option<Host>, String)>,
 }
 
 /// Reads standard input to its end; uses are added to `inventory` too.
@@ -28,14 +30,18 @@ pub(crate) struct Input {
 /// # Errors
 /// What is no stream of records; a stream that was cut or taken apart is a refusal.
 pub(crate) fn read(context: &Context, input: impl BufRead, only: &[Operand], inventory: &mut Inventory) -> anyhow::Result<Input> {
-    let mut reading = Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new() };
+    let mut reading =
+        Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new(), came_incomplete: 0 };
     reading.all(input).map_err(refuse_what_is_cut)?;
     let Reading { mut input, left_out, incomplete, .. } = reading;
     for name in incomplete.iter().take(MOST_SAID) {
-        context.say(format_args!("{name}: the listing did not read it whole, so only what was listed is looked at"));
+        context.say(format_args!("{name}: the listing did not read it whole, so its tags are asked for anew"));
     }
     if incomplete.len() > MOST_SAID {
         context.say(format_args!("and {} more repositories that were not listed whole", incomplete.len() - MOST_SAID));
+    }
+    for (host, text) in &input.unlisted {
+        context.say(format_args!("{}: {text}", host.as_ref().map_or("standard input", Host::as_str)));
     }
     input.not_asked = left_out.len() as u64;
     Ok(input)
@@ -50,20 +56,50 @@ struct Reading<'a> {
     input: Input,
     left_out: HashSet<String>,
     incomplete: Vec<String>,
+    /// Repositories of this section that were not listed whole.
+    came_incomplete: u64,
 }
 
 impl Reading<'_> {
     fn all(&mut self, input: impl BufRead) -> anyhow::Result<()> {
         let mut reader = Reader::new("standard input", input);
         let mut sections = Sections::default();
+        let mut header: Option<Scope> = None;
         while let Some(line) = reader.next_line()? {
             match sections.place(&line)? {
-                Place::Header(header) => self.input.has_uses |= header.scope.is_some_and(|scope| scope.sources.is_some()),
+                Place::Header(begun) => {
+                    self.came_incomplete = 0;
+                    self.input.has_uses |= begun.scope.as_ref().is_some_and(|scope| scope.sources.is_some());
+                    header = begun.scope;
+                }
                 Place::Within(kind) => self.record(&line, &kind)?,
-                Place::Trailer(_) => {}
+                Place::Trailer(trailer) => {
+                    let scope = header.take().unwrap_or_default();
+                    if !trailer.complete && scope.sources.is_none() {
+                        self.unlisted(&scope, &trailer).map_err(|error| line.error(Problem::Json(error.to_string())))?;
+                    }
+                }
             }
         }
         sections.finish("standard input")?;
+        Ok(())
+    }
+
+    /// Notes that a listing is not whole, where that is not said by its repositories, each of which is looked at whole.
+    fn unlisted(&mut self, scope: &Scope, trailer: &Trailer) -> Result<(), InvalidName> {
+        let said = |key: &str| trailer.totals.get(key).filter(|value| !value.is_null());
+        let why = said("error").and_then(|error| error.as_str());
+        let counted = said("incompleteRepositories").and_then(|count| count.as_u64());
+        if why.is_none() && counted.is_some_and(|counted| counted > 0 && counted == self.came_incomplete) {
+            return Ok(());
+        }
+        let host: Option<Host> = scope.registry.as_deref().map(str::parse).transpose()?;
+        if host.as_ref().is_some_and(|host| !self.only.is_empty() && !self.only.iter().any(|only| only.host == *host)) {
+            return Ok(());
+        }
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        let text = format!("the listing says that it is not complete, and what it does not name was not looked at{why}");
+        self.input.unlisted.push((host, text));
         Ok(())
     }
 
@@ -94,6 +130,10 @@ impl Reading<'_> {
             Kind::Repository => {
                 let record: RepositoryRecord = line.parse()?;
                 if !record.complete {
+                    self.came_incomplete += 1;
+                    let Some(wish) = self.wish(&record.registry, &record.repository, &[]).map_err(wrong)? else { return Ok(()) };
+                    // What could not be listed is what people are sent here for.
+                    wish.add_whole(NamedBy::Listing);
                     let error = record.error.map(|error| format!(" ({error})")).unwrap_or_default();
                     self.incomplete.push(format!("{}/{}{error}", record.registry, record.repository));
                 }
@@ -138,7 +178,8 @@ mod tests {
     }
 
     fn reading<'a>(inventory: &'a mut Inventory, only: &'a [Operand], text: &str) -> anyhow::Result<Input> {
-        let mut reading = Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new() };
+        let mut reading =
+            Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new(), came_incomplete: 0 };
         reading.all(text.as_bytes()).map_err(refuse_what_is_cut)?;
         reading.input.not_asked = reading.left_out.len() as u64;
         Ok(reading.input)

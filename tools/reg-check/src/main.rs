@@ -27,7 +27,7 @@ use common::record::Scope;
 use common::registry::Settings;
 
 use crate::arguments::Args;
-use crate::collect::{Checked, Collector};
+use crate::collect::{Batch, Checked, Collector};
 use crate::inputs::Input;
 use crate::judge::Judge;
 use crate::report::nagios;
@@ -173,12 +173,16 @@ fn check_served(
 ) -> anyhow::Result<Checked> {
     collector.begin(time, scope(&input.registries, options.depth))?;
     collector.not_asked(input.not_asked);
-    let nothing = input.registries.is_empty();
+    let is_listed = input.unlisted.is_empty();
+    for (host, text) in input.unlisted {
+        collector.take(Batch::of(served::of_registry(host, text)))?;
+    }
+    let nothing = input.registries.is_empty() && is_listed;
     // What goes to the network waits, and nothing else does: one thread is enough.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let check = served::check(context, &mut collector, input.registries, inventory, settings, options, filter);
     let outcome = tokio::task::LocalSet::new().block_on(&runtime, check)?;
-    let checked = collector.end(outcome.complete)?;
+    let checked = collector.end(outcome.complete && is_listed)?;
     if nothing {
         context.say("nothing to check: standard input names no image that is asked for");
     }
