@@ -37,9 +37,10 @@ const FEW: u32 = 3;
 /// How long a blob may take as long as its bytes do not stop coming.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads a blob as it comes, whatever it hashes to.
+/// Reads a blob as it comes, whatever it hashes to; a page of a login is none.
 pub(super) async fn unverified(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Vec<u8>, Error> {
-    answer(transport, repository, digest, limit).await.map(|answer| answer.body)
+    let answer = answer(transport, repository, digest, limit).await?;
+    if answer.is_page() && !digest.matches(&answer.body) { Err(answer.page_error()) } else { Ok(answer.body) }
 }
 
 async fn answer(transport: &Transport, repository: &Repository, digest: &Digest, limit: usize) -> Result<Answer, Error> {
@@ -68,9 +69,11 @@ pub(super) async fn presence(
     match transport.send(&ask).await {
         Ok(answer) if answer.status.is_success() => {
             by_head = length(&answer);
-            if by_head.is_some_and(|size| expected.is_none_or(|expected| expected == size)) {
+            if by_head.is_some_and(|size| expected.map_or(!answer.is_page(), |expected| expected == size)) {
                 return Ok(Presence::There(by_head));
             }
+            // How long a page is says nothing of the blob.
+            by_head = by_head.filter(|_| !answer.is_page());
         }
         // It has no words to tell a missing blob from a missing endpoint, some registries know no HEAD, and a storage may refuse it.
         Ok(_) => {}
@@ -80,6 +83,10 @@ pub(super) async fn presence(
     let mut ask = Ask { method: Method::GET, tries: TRIES, read: Read::Beginning, ..ask };
     ask.headers.push((header::RANGE, HeaderValue::from_static("bytes=0-0")));
     let answer = transport.send(&ask).await?;
+    // A layer may be a page, and is then of the size that is expected.
+    if answer.status.as_u16() == 200 && answer.is_page() && length(&answer).is_none_or(|size| expected != Some(size)) {
+        return Err(answer.page_error());
+    }
     match answer.status.as_u16() {
         206 => {
             let by_get = answer.header(header::CONTENT_RANGE).and_then(|range| range.rsplit('/').next()?.trim().parse().ok());
@@ -116,6 +123,7 @@ pub(super) async fn hash(transport: &Transport, repository: &Repository, digest:
         let mut answer = answer.success()?;
         match answer.hashed.take() {
             None => return Err(answer.content_error("the answer has no body")),
+            Some(other) if answer.is_page() && other.digest != *digest => return Err(answer.page_error()),
             Some(whole) if !whole.is_cut => return Ok(whole),
             // A network breaks off anywhere.
             Some(new) if cut.as_ref().is_some_and(|before| *before != new) => {
@@ -238,6 +246,23 @@ mod tests {
             assert_eq!((result.ok(), server.requests().len()), (expected, requests), "{by_head:?} {by_get:?}");
             assert_eq!(registry.requests(), requests as u64);
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_for_people_is_no_blob_but_where_that_is_the_blob() {
+        let page = "<html>log in</html>";
+        let server = Server::start(move |_| reply(200, page).header("Content-Type", "text/html"));
+        let registry = server.registry();
+        let (name, own, other) = (repository("a"), Digest::of(page.as_bytes()), Digest::of(b"x"));
+        let size = page.len() as u64;
+        for expected in [Some(7), None] {
+            assert!(registry.blob_presence(&name, &other, expected).await.unwrap_err().is_page(), "{expected:?}");
+        }
+        assert!(registry.blob_hash(&name, &other, 7).await.unwrap_err().is_page());
+        assert!(registry.blob_unverified(&name, &other, 100).await.unwrap_err().is_page());
+        assert_eq!(registry.blob_presence(&name, &own, Some(size)).await.unwrap(), Presence::There(Some(size)));
+        assert_eq!(registry.blob_hash(&name, &own, size).await.unwrap().digest, own);
+        assert_eq!(registry.blob_unverified(&name, &own, 100).await.unwrap(), page.as_bytes());
     }
 
     #[tokio::test]

@@ -58,6 +58,8 @@ pub(super) enum Cause {
     Credentials(String),
     /// The answer is not what the specification says: a digest that lies, no JSON object, more bytes than can be meant.
     Content(String),
+    /// A page for people came where content was asked for: of a login, or of what stands before the registry.
+    Page,
     /// The client could not be set up, or was asked for something it does not do.
     Setup(String),
 }
@@ -244,6 +246,12 @@ impl Error {
         }
     }
 
+    /// A page for people came in the place of what was asked for, so that nothing is known of that.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        matches!(self.0.cause, Cause::Page)
+    }
+
     /// The connection ended within an answer, at every try.
     #[must_use]
     pub fn is_cut_short(&self) -> bool {
@@ -390,6 +398,8 @@ impl fmt::Display for Cause {
             Self::Denied { scope } => {
                 write!(formatter, "denied: needs scope {}, which these credentials do not have", plain(scope))
             }
+            Self::Page => formatter
+                .write_str("the answer is a page for people (text/html), such as that of a login: it is not the registry that says so"),
             Self::Realm(text) | Self::Credentials(text) | Self::Content(text) | Self::Setup(text) => formatter.write_str(text),
         }
     }

@@ -98,15 +98,22 @@ fn ask<'a>(transport: &Transport, method: Method, repository: &'a Repository, ta
     ask
 }
 
-pub(super) async fn serve(transport: &Transport, repository: &Repository, target: &Target) -> Result<Served, Error> {
+/// What is served as a manifest. A page of a login is none, and none that is damaged either.
+async fn answer(transport: &Transport, repository: &Repository, target: &Target) -> Result<Answer, Error> {
     let answer = transport.send(&ask(transport, Method::GET, repository, target)).await?.success()?;
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
+    if answer.is_page() && !is_json() { Err(answer.page_error()) } else { Ok(answer) }
+}
+
+pub(super) async fn serve(transport: &Transport, repository: &Repository, target: &Target) -> Result<Served, Error> {
+    let answer = answer(transport, repository, target).await?;
     let content_type = answer.header(header::CONTENT_TYPE).map(bare).filter(|media_type| is_specific(media_type));
     let said = answer.header(DIGEST).map(|said| super::error::plain(said.trim()));
     Ok(Served::new(answer.body, content_type, said))
 }
 
 pub(super) async fn get(transport: &Transport, repository: &Repository, target: &Target) -> Result<Manifest, Error> {
-    let answer = transport.send(&ask(transport, Method::GET, repository, target)).await?.success()?;
+    let answer = answer(transport, repository, target).await?;
     let said = said_digest(&answer);
     let media_type = media_type(&answer);
     // What was signed is what was hashed; bytes that are not signed, or that the registry hashed with their signatures, as they are.
@@ -337,6 +344,19 @@ mod tests {
             let head = server.registry().head(&repository("a"), &tag("1")).await.unwrap();
             assert_eq!((head, server.requests().len()), (expected.clone(), requests));
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_for_people_is_no_manifest() {
+        let page = |body: &str| reply(200, body).header("Content-Type", "text/html; charset=utf-8");
+        let server = Server::start(move |_| page("<html>log in</html>"));
+        let registry = server.registry();
+        for target in [tag("1"), of_digest(&Digest::of(b"x")), of_digest(&Digest::of(b"<html>log in</html>"))] {
+            assert!(registry.served(&repository("a"), &target).await.unwrap_err().is_page());
+            assert!(registry.manifest(&repository("a"), &target).await.unwrap_err().is_page());
+            assert!(registry.head(&repository("a"), &target).await.unwrap_err().is_page());
+        }
+        assert_eq!(get(page(BODY), &tag("1")).await.unwrap().digest, Digest::of(BODY.as_bytes()), "the type may be wrong");
     }
 
     #[tokio::test]

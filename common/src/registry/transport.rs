@@ -120,6 +120,17 @@ impl Answer {
         Error::of_request(&self.method, &self.url, Cause::Content(text.into()))
     }
 
+    /// Whether it is a page for people by its type. What it holds may be what was asked for all the same.
+    pub(super) fn is_page(&self) -> bool {
+        let media_type = self.header(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
+        ["text/html", "application/xhtml+xml"].iter().any(|page| media_type.trim().eq_ignore_ascii_case(page))
+    }
+
+    /// An error that says that it is such a page.
+    pub(super) fn page_error(&self) -> Error {
+        Error::of_request(&self.method, &self.url, Cause::Page)
+    }
+
     /// This answer if its status is a success, else the error that it is.
     pub(super) fn success(self) -> Result<Self, Error> {
         if self.status.is_success() { Ok(self) } else { Err(self.error()) }

@@ -256,3 +256,29 @@ fn tags_that_cannot_be_listed_are_no_ghost() {
         assert!(told(&ran).contains(&expected.to_owned()), "{ran}");
     }
 }
+
+#[test]
+fn a_page_of_a_login_says_nothing_of_what_was_asked_for() {
+    let page = || Response::text(200, "<html>log in</html>").set_header("Content-Type", "text/html; charset=utf-8");
+    let asked = Asked::start();
+    let _ = asked.proxy.always(asked.by_tag(), page());
+    asked.tells(&[], 0, &["not-asked unknown 1"]);
+    let asked = Asked::start();
+    let _ = asked.proxy.always(asked.by_digest(), page());
+    asked.tells(&[], 0, &["not-asked unknown 1"]);
+    let asked = Asked::start();
+    let _ = asked.proxy.always(asked.layer(), page());
+    asked.tells(&[], 0, &["not-asked unknown 1"]);
+    asked.tells(&["--depth", "content"], 0, &["not-asked unknown 1"]);
+    let asked = Asked::start();
+    let config = format!("/v2/team/app/blobs/{}", asked.app.config);
+    let _ = asked.proxy.always(move |request| request.path() == config, page());
+    asked.tells(&[], 0, &["not-asked unknown 1"]);
+    // A listed tag is asked for its head.
+    let asked = Asked::start();
+    let listing = Tool::new("reg-list").arg(asked.proxy.host()).run().succeeds().stdout();
+    let _ = asked.proxy.always(|request| request.path().starts_with("/v2/team/app/manifests/"), page());
+    let ran = Tool::new("reg-check").stdin(listing).run().succeeds();
+    assert!(told(&ran).contains(&"not-asked unknown 1".to_owned()), "{ran}");
+    assert!(told(&ran).iter().all(|told| told.starts_with("not-asked unknown")), "{ran}");
+}

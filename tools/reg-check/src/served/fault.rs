@@ -24,6 +24,8 @@ struct Facts<'a> {
     codes: &'a [&'a str],
     /// No answer came, or not all of one.
     unanswered: bool,
+    /// A page came that is none of the registry's.
+    page: bool,
     /// The registry itself is out of reach.
     unreachable: bool,
 }
@@ -31,7 +33,13 @@ struct Facts<'a> {
 /// What an error means.
 pub(crate) fn lack(error: &registry::Error) -> Lack {
     let codes: Vec<&str> = error.codes().collect();
-    let facts = Facts { status: error.status(), codes: &codes, unanswered: error.is_unanswered(), unreachable: error.is_unreachable() };
+    let facts = Facts {
+        status: error.status(),
+        codes: &codes,
+        unanswered: error.is_unanswered(),
+        page: error.is_page(),
+        unreachable: error.is_unreachable(),
+    };
     read(facts, || error.to_string())
 }
 
@@ -40,7 +48,7 @@ fn read(facts: Facts<'_>, sentence: impl FnOnce() -> String) -> Lack {
     let passes = says("TOOMANYREQUESTS") || says("UNAVAILABLE");
     match facts.status {
         _ if facts.unreachable => Lack::Down(sentence()),
-        _ if facts.unanswered => Lack::Unknown(sentence()),
+        _ if facts.unanswered || facts.page => Lack::Unknown(sentence()),
         // Every other request would be told the same, and count against the limit.
         Some(429) => Lack::Down(sentence()),
         _ if says("TOOMANYREQUESTS") => Lack::Down(sentence()),
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     fn of(status: Option<u16>, codes: &[&str]) -> &'static str {
-        name(&read(Facts { status, codes, unanswered: false, unreachable: false }, String::new))
+        name(&read(Facts { status, codes, unanswered: false, page: false, unreachable: false }, String::new))
     }
 
     fn name(lack: &Lack) -> &'static str {
@@ -113,8 +121,9 @@ mod tests {
 
     #[test]
     fn no_answer_says_nothing() {
-        let silent = Facts { status: None, codes: &[], unanswered: true, unreachable: false };
+        let silent = Facts { status: None, codes: &[], unanswered: true, page: false, unreachable: false };
         assert_eq!(name(&read(silent, String::new)), "unknown");
+        assert_eq!(name(&read(Facts { unanswered: false, page: true, ..silent }, String::new)), "unknown");
         assert_eq!(name(&read(Facts { unreachable: true, ..silent }, String::new)), "down");
     }
 }

@@ -187,7 +187,7 @@ impl Reading<'_> {
         // Where there is no head to be had the client reads the manifest, and would take an answer that does not hash to its digest for none.
         match self.asker.try_asking(self.asker.registry.head(self.repository, &Target::Tag(tag.clone()))).await {
             Ok(head) => Some(head.digest),
-            Err(Ok(error)) if error.status().is_none() && !error.is_unanswered() => {
+            Err(Ok(error)) if error.status().is_none() && !error.is_unanswered() && !error.is_page() => {
                 let text = format!("by tag the registry serves what is not the manifest that it says it is: {error}");
                 self.fail(Fault::new(Problem::DigestMismatch, Weight::Broken, text).of_tag(tag).of_digest(listed));
                 Some(listed.clone())
