@@ -158,3 +158,19 @@ fn what_an_alias_names_is_asked_for_where_the_catalog_is() {
         (vec!["manifest-missing error 1".to_owned()], &json!("team/gone"))
     );
 }
+
+#[test]
+fn what_is_used_under_an_alias_is_asked_for_under_the_name_that_it_leads_to() {
+    let registry = Registry::start();
+    Image::new().layer("a").tag("1").push(&registry, "hub/team/app");
+    let uses = Inventory::of("prod").uses("reg.alias", "team/app", "1").uses("reg.alias", "team/app", "gone");
+    let alias = format!("reg.alias={}/hub", registry.host());
+    for only in [vec![], vec!["--only", registry.host()]] {
+        let ran = Tool::new("reg-check").args(["--alias", &alias]).args(&only).stdin(uses.jsonl()).run().status(1);
+        assert_eq!(told(&ran), ["manifest-missing error gone"], "{ran}");
+        assert_eq!((&ran.the("trailer")["healthy"], &ran.the("trailer")["notAsked"]), (&json!(1), &json!(0)), "{ran}");
+        assert_eq!(the(&ran, "manifest-missing")["repository"], "hub/team/app");
+    }
+    let ran = Tool::new("reg-check").args(["--alias", &alias, "--only", "other.example.com"]).stdin(uses.jsonl()).run().succeeds();
+    assert_eq!(ran.the("trailer")["notAsked"], 2, "{ran}");
+}

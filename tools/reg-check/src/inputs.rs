@@ -111,7 +111,16 @@ impl Reading<'_> {
                 self.inventory.add_use(line, Role::InUse)?;
                 self.input.has_uses = true;
                 let image = record.digest.as_ref().map(ToString::to_string).or_else(|| record.tag.clone());
-                let Some(wish) = self.wish(&record.registry, &record.repository, image.as_slice()).map_err(wrong)? else { return Ok(()) };
+                // An alias may be a name that only the cluster knows.
+                let host: Host = record.registry.parse().map_err(wrong)?;
+                let (host, repository) = self.inventory.names().canonical(&host, &record.repository);
+                // An alias of a whole path for a host alone leaves no name to ask for.
+                let (host, repository) = if repository.is_empty() {
+                    (record.registry.parse().map_err(wrong)?, record.repository.clone())
+                } else {
+                    (host, repository)
+                };
+                let Some(wish) = self.wish(host.as_str(), &repository, image.as_slice()).map_err(wrong)? else { return Ok(()) };
                 wish.add_use(&record).map_err(wrong)?;
             }
             Kind::Manifest => {
