@@ -157,6 +157,24 @@ impl Section {
         Ok(())
     }
 
+    /// Why what it does not name may run all the same, for who only annotates by it; nothing where it is whole.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let Self { file, .. } = self;
+        let incomplete = self.sources().iter().filter(|source| !source.complete).map(|source| {
+            let error = source.error.as_deref().map(|error| format!(" ({})", one_line(error))).unwrap_or_default();
+            format!("{file}: source {} is not complete{error}: what it does not name may run all the same", source.name)
+        });
+        let mut doubts: Vec<String> = incomplete.collect();
+        if doubts.is_empty() && !self.trailer.complete {
+            doubts.push(format!("{file}: its trailer says that it is not complete: what it does not name may run all the same"));
+        }
+        if self.is_partial() {
+            doubts.push(format!("{file}: was narrowed to some namespaces or by a selector: what it does not name may run all the same"));
+        }
+        doubts
+    }
+
     fn sources(&self) -> &[Source] {
         self.header.scope.as_ref().and_then(|scope| scope.sources.as_deref()).unwrap_or_default()
     }

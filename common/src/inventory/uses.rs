@@ -196,6 +196,23 @@ impl Inventory {
         self.sections.iter().try_for_each(|(_, section)| section.is_whole())
     }
 
+    /// Takes a section whose uses were added by [`Self::add_use`].
+    ///
+    /// # Errors
+    /// A section that is not whole.
+    pub fn add_section(&mut self, role: Role, section: Section) -> Result<(), Distrust> {
+        section.is_whole()?;
+        self.sections.push((role, section));
+        Ok(())
+    }
+
+    /// Why what no inventory names may run all the same, each reason once.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let mut told = HashSet::new();
+        self.sections.iter().flat_map(|(_, section)| section.doubts()).filter(|doubt| told.insert(doubt.clone())).collect()
+    }
+
     fn base(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter().filter(|(role, _)| *role == Role::InUse).map(|(_, section)| section)
     }

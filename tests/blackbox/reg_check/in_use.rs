@@ -174,3 +174,22 @@ fn what_is_used_under_an_alias_is_asked_for_under_the_name_that_it_leads_to() {
     let ran = Tool::new("reg-check").args(["--alias", &alias, "--only", "other.example.com"]).stdin(uses.jsonl()).run().succeeds();
     assert_eq!(ran.the("trailer")["notAsked"], 2, "{ran}");
 }
+
+#[test]
+fn uses_on_standard_input_that_were_thinned_out_are_refused_and_doubts_are_told_once() {
+    let registry = Registry::start();
+    Image::new().layer("a").tag("1").push(&registry, "team/app");
+    let uses = Inventory::of("prod").uses(registry.host(), "team/app", "1").uses(registry.host(), "team/app", "gone");
+    let thinned: String = uses.jsonl().lines().filter(|line| !line.contains("gone")).map(|line| format!("{line}\n")).collect();
+    let ran = Tool::new("reg-check").stdin(thinned).run().status(3).stderr_has("counts 2 use records and only 1 came");
+    assert_eq!(ran.stdout(), "");
+    let doubtful = Inventory::of("prod").uses(registry.host(), "team/app", "1").incomplete().partial();
+    let file = doubtful.write();
+    for tool in [Tool::new("reg-check").stdin(doubtful.jsonl()), check(registry.host()).arg("--in-use").arg(file.path())] {
+        let ran = tool.run().succeeds().stderr_has("source prod is not complete (connection refused)").stderr_has("was narrowed to some");
+        assert_eq!(ran.stderr().matches("may run all the same").count(), 2, "{ran}");
+    }
+    let twice = format!("{0}{0}", doubtful.jsonl());
+    let ran = Tool::new("reg-check").stdin(twice).run().succeeds();
+    assert_eq!(ran.stderr().matches("may run all the same").count(), 2, "{ran}");
+}

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::io::BufRead;
 
 use common::cli::operand::{Operand, Scheme};
-use common::cli::{Context, refuse_what_is_cut};
-use common::inventory::{Inventory, Role};
+use common::cli::{Context, Refused, refuse_what_is_cut};
+use common::inventory::{Inventory, Role, Section};
 use common::jsonl::{Line, Place, Problem, Reader, Sections};
-use common::record::{Kind, Manifest, Repository as RepositoryRecord, Scope, Tag as TagRecord, Trailer, Use};
+use common::record::{Header, Kind, Manifest, Repository as RepositoryRecord, Scope, Tag as TagRecord, Trailer, Use};
 use common::reference::{Host, InvalidName, Repository};
 
 use crate::wish::{self, NamedBy, Registered, Wish};
@@ -31,7 +31,7 @@ pub(crate) struct Input {
 /// What is no stream of records; a stream that was cut or taken apart is a refusal.
 pub(crate) fn read(context: &Context, input: impl BufRead, only: &[Operand], inventory: &mut Inventory) -> anyhow::Result<Input> {
     let mut reading =
-        Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new(), came_incomplete: 0 };
+        Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new(), came_incomplete: 0, uses: 0 };
     reading.all(input).map_err(refuse_what_is_cut)?;
     let Reading { mut input, left_out, incomplete, .. } = reading;
     for name in incomplete.iter().take(MOST_SAID) {
@@ -58,24 +58,31 @@ struct Reading<'a> {
     incomplete: Vec<String>,
     /// Repositories of this section that were not listed whole.
     came_incomplete: u64,
+    /// Uses of this section.
+    uses: u64,
 }
 
 impl Reading<'_> {
     fn all(&mut self, input: impl BufRead) -> anyhow::Result<()> {
         let mut reader = Reader::new("standard input", input);
         let mut sections = Sections::default();
-        let mut header: Option<Scope> = None;
+        let mut header: Option<Box<Header>> = None;
         while let Some(line) = reader.next_line()? {
             match sections.place(&line)? {
                 Place::Header(begun) => {
-                    self.came_incomplete = 0;
+                    (self.came_incomplete, self.uses) = (0, 0);
                     self.input.has_uses |= begun.scope.as_ref().is_some_and(|scope| scope.sources.is_some());
-                    header = begun.scope;
+                    header = Some(begun);
                 }
                 Place::Within(kind) => self.record(&line, &kind)?,
                 Place::Trailer(trailer) => {
-                    let scope = header.take().unwrap_or_default();
-                    if !trailer.complete && scope.sources.is_none() {
+                    let Some(header) = header.take() else { continue };
+                    let scope = header.scope.clone().unwrap_or_default();
+                    if scope.sources.is_some() {
+                        // Of what was thinned out it would not be known who uses it.
+                        let section = Section { file: "standard input".to_owned(), header: *header, trailer, uses: self.uses };
+                        self.inventory.add_section(Role::InUse, section).map_err(|distrust| Refused(distrust.to_string()))?;
+                    } else if !trailer.complete {
                         self.unlisted(&scope, &trailer).map_err(|error| line.error(Problem::Json(error.to_string())))?;
                     }
                 }
@@ -109,6 +116,7 @@ impl Reading<'_> {
             Kind::Use => {
                 let record: Use = line.parse()?;
                 self.inventory.add_use(line, Role::InUse)?;
+                self.uses += 1;
                 self.input.has_uses = true;
                 let image = record.digest.as_ref().map(ToString::to_string).or_else(|| record.tag.clone());
                 // An alias may be a name that only the cluster knows.
@@ -187,8 +195,15 @@ mod tests {
     }
 
     fn reading<'a>(inventory: &'a mut Inventory, only: &'a [Operand], text: &str) -> anyhow::Result<Input> {
-        let mut reading =
-            Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new(), came_incomplete: 0 };
+        let mut reading = Reading {
+            only,
+            inventory,
+            input: Input::default(),
+            left_out: HashSet::new(),
+            incomplete: Vec::new(),
+            came_incomplete: 0,
+            uses: 0,
+        };
         reading.all(text.as_bytes()).map_err(refuse_what_is_cut)?;
         reading.input.not_asked = reading.left_out.len() as u64;
         Ok(reading.input)

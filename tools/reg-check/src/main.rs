@@ -66,6 +66,9 @@ fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
         None => served(args, context, &mut inventory)?,
     };
     let knows_uses = !args.in_use.is_empty() || matches!(&asked, What::Served(input, _) if input.has_uses);
+    for doubt in inventory.doubts() {
+        context.say(doubt);
+    }
     let inventory = Rc::new(inventory);
 
     let format = args.common.own_format();
