@@ -51,7 +51,7 @@ pub struct Tag {
 pub struct Leaf {
     /// What the link says.
     pub link: Said,
-    /// When it was written.
+    /// When it was written; where there is no file, when its folder was changed last.
     pub written: Option<SystemTime>,
 }
 
@@ -250,7 +250,7 @@ impl Reading<'_> {
             name => problems.push(stray(&path, name, kind)),
         });
         let read = match listed {
-            Ok(()) if !is_there => return absent,
+            Ok(()) if !is_there => return Leaf { written: folder.own_status().ok().map(|status| status.modified), ..absent },
             listed => listed.and_then(|()| link(&folder, layout::LINK, &mut self.buffers.link)),
         };
         match read {

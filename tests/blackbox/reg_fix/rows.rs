@@ -297,6 +297,33 @@ fn what_a_tag_remembers_is_mended_too() {
 }
 
 #[test]
+fn what_is_mended_is_no_newer_for_it() {
+    let modified = |path: &std::path::Path| fs::metadata(path).unwrap().modified().unwrap();
+    let place = Place::new();
+    let (root, storage) = (place.registry.root(), place.registry.storage());
+    let link = storage.tag_index_link("team/app", "v1", &place.older.digest);
+    fs::write(&link, "").unwrap();
+    tests::tree::age(&link, 2);
+    let (time, damaged) = (modified(&link), snapshot(&root));
+    fix(&root, &["--yes"], &findings(&root)).run().succeeds();
+    assert_eq!((fs::read_to_string(&link).unwrap(), modified(&link)), (place.older.digest.clone(), time));
+    undo(&root, &["latest", "--yes", "--stopped"]).run().succeeds();
+    assert_eq!((changes(&damaged, &snapshot(&root)).len(), modified(&link)), (0, time), "taken back with its time");
+    // A run that mends what the tag remembers, and the next that mends the tag.
+    fix(&root, &["--yes"], &findings(&root)).run().succeeds();
+    storage.empty_tag_link("team/app", "v1");
+    fix(&root, &["--yes"], &findings(&root)).run().succeeds();
+    assert_eq!(place.registry.client().manifest("team/app", "v1").digest(), place.image.digest);
+    // The newest is remembered by its folder alone.
+    storage.empty_tag_link("team/app", "v1");
+    let newest = storage.tag_index_link("team/app", "v1", &place.image.digest);
+    fs::remove_file(&newest).unwrap();
+    fix(&root, &["--yes"], &findings(&root)).run().succeeds().stdout_has("whose link is missing");
+    assert_eq!(place.registry.client().manifest("team/app", "v1").digest(), place.image.digest);
+    assert_eq!(fs::read_to_string(&newest).unwrap(), place.image.digest);
+}
+
+#[test]
 fn a_platform_of_an_index_is_linked_again() {
     let registry = Registry::with().cache_off().start();
     let index = Index::new().child("linux/amd64", Image::new().layer("a")).child("linux/arm64", Image::new().layer("b")).tag("v1");

@@ -3,11 +3,11 @@
 //! Folders are opened step by step and never through a symbolic link. What is made belongs to whom its folder belongs to: the registry
 //! may run as another user than we do.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io::{self, Write as _};
 
 use common::beside::runs::{self, Run};
-use common::store::folder::{Folder, Status};
+use common::store::folder::{Folder, Kind, Status};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
@@ -77,14 +77,22 @@ pub(crate) fn create(folder: &Folder, name: &str, like: &Status) -> io::Result<F
 }
 
 /// Writes a file in the place of one that holds `before`, or where there is none; `false` where it holds something else by now.
+///
+/// It keeps the time and the permissions of the one in its place: what a tag remembers is told apart by its time, and a link that was
+/// only mended must not be the newest.
 pub(crate) fn write(root: &Folder, path: &str, bytes: &[u8], before: Option<&[u8]>) -> io::Result<bool> {
     let (above, name) = split(path);
     let folder = root.folder(above)?.ok_or(io::ErrorKind::NotFound)?;
     // As registries name theirs, so that a crash leaves what is known as a leftover.
     let temporary = format!("{name}.{}.tmp", std::process::id());
     let written = (|| {
-        let mut file = create(&folder, &temporary, &folder.own_status()?)?;
+        let like = folder.own_status()?;
+        let mut file = create(&folder, &temporary, &like)?;
         file.write_all(bytes)?;
+        if let Some(old) = folder.status(name)?.filter(|old| before.is_some() && old.kind == Kind::File) {
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(old.mode & 0o777))?;
+            file.set_times(FileTimes::new().set_modified(old.modified))?;
+        }
         file.sync_all()?;
         // A push may have come meanwhile.
         if read(&folder, name)?.as_deref() != before {
@@ -168,8 +176,16 @@ mod tests {
         assert!(!write(&root, "a/b/link", b"2", None).unwrap(), "it is there by now");
         assert!(!write(&root, "a/b/link", b"2", Some(b"0")).unwrap(), "it holds something else by now");
         assert_eq!(content(), "1");
+        let path = temporary.path().join("a/b/link");
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 5);
+        fs::File::open(&path).unwrap().set_modified(time).unwrap();
         assert!(write(&root, "a/b/link", b"2", Some(b"1")).unwrap());
         assert_eq!(content(), "2");
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time, "as old as what it replaces");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+        assert!(write(&root, "a/b/link", b"3", Some(b"2")).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o604, "as readable as what it replaces");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let mode = |path: &str| fs::metadata(temporary.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("a/b"), mode("a/b/link")), (0o750, 0o640));
         assert_eq!(fs::read_dir(temporary.path().join("a/b")).unwrap().count(), 1, "no temporary file is left");

@@ -240,26 +240,33 @@ impl<K: Known> Planning<'_, K> {
         let Some(index) = self.scene.tags.get(tag).map(|found| &found.index) else {
             return self.left(fault, "the tag is gone");
         };
-        let mut valid: Vec<(&Digest, Option<SystemTime>)> = index
-            .iter()
-            .filter(|(digest, leaf)| leaf.link != Said::Absent && self.is_served(digest))
-            .map(|(digest, leaf)| (digest, leaf.written))
-            .collect();
-        valid.sort_by_key(|(_, written)| std::cmp::Reverse(*written));
+        // A folder without its link is remembered too: a crash loses what was written last.
+        let mut valid: Vec<(&Digest, &Leaf)> = index.iter().filter(|(digest, _)| self.is_served(digest)).collect();
+        valid.sort_by_key(|(_, leaf)| std::cmp::Reverse(leaf.written));
         match valid.as_slice() {
-            [(digest, written), rest @ ..] if rest.first().is_none_or(|(_, next)| next < written) => {
-                let of = index.values().filter(|leaf| leaf.link != Said::Absent).count();
-                let newer = index.values().filter(|leaf| leaf.link != Said::Absent && leaf.written > *written).count();
-                let mut why = match (of, written) {
+            [(digest, leaf), rest @ ..] if rest.first().is_none_or(|(_, next)| next.written < leaf.written) => {
+                let newer = index.values().filter(|other| other.written > leaf.written).count();
+                let mut why = match (index.len(), leaf.written) {
                     (1, _) => "it is all that the tag remembers".to_owned(),
-                    (of, Some(time)) => format!("the newest of {of} that the tag remembers, of {}", moment(*time)),
+                    (of, Some(time)) => format!("the newest of {of} that the tag remembers, of {}", moment(time)),
                     (of, None) => format!("the one of {of} that the tag remembers and that can be served"),
                 };
                 if newer > 0 {
                     why = format!("{why}; {newer} newer {} cannot be served", if newer == 1 { "one" } else { "ones" });
                 }
-                let digest = (*digest).clone();
+                // Whatever damaged or removed a link may have set the time too.
+                if !leaf.link.is_of(digest) && !rest.is_empty() {
+                    let what = if leaf.link == Said::Absent { "of a folder whose link is missing" } else { "of a damaged link" };
+                    why = format!(
+                        "{why}; this time is that {what}, and may be later than when the tag named it: look at it before it is pulled"
+                    );
+                }
+                let (digest, is_absent) = ((*digest).clone(), leaf.link == Said::Absent);
                 self.link(fault, fault.path.clone(), &digest, why);
+                if is_absent {
+                    let path = self.scene.path_of(&link_of(&index_of(tag), &digest));
+                    self.link(fault, path, &digest, "the tag names it again");
+                }
                 self.revision_link(fault, &digest);
             }
             [] => self.no_tag(fault, tag, "nothing that the tag remembers can be served"),

@@ -158,6 +158,14 @@ fn a_tag_never_takes_what_was_deleted_or_is_broken() {
     let steps = plan(Some(&fixture.scene), &[fault], &fixture.known, NOTHING, &fixture.held);
     assert_eq!(steps[0].record.after.as_deref(), Some(index.to_string().as_str()), "the newest");
     assert!(steps[0].record.why.as_ref().unwrap().contains("the newest of 2"), "{:?}", steps[0].record.why);
+    // Of what is damaged the time is poor evidence, and a folder without its link is remembered too.
+    for (link, said, planned) in [(Said::Empty, "of a damaged link", 1), (Said::Absent, "whose link is missing", 2)] {
+        fixture.scene.tags.get_mut("v1").unwrap().index.get_mut(&index).unwrap().link = link;
+        let steps = plan(Some(&fixture.scene), &[fault], &fixture.known, NOTHING, &fixture.held);
+        assert_eq!(steps.len(), planned, "{steps:?}");
+        assert!(steps.iter().all(|step| step.record.after.as_deref() == Some(index.to_string().as_str())), "{steps:?}");
+        assert!(steps.iter().any(|step| step.record.why.as_ref().unwrap().contains(said)), "{steps:?}");
+    }
 }
 
 #[test]
