@@ -72,6 +72,36 @@ fn redis_forgets_what_went() {
 }
 
 #[test]
+fn redis_forgets_what_is_lost_whatever_is_done_about_it() {
+    let redis = Redis::start();
+    for words in [&["--yes"][..], &["--drop", "--online", "--yes"]] {
+        for lost in ["layer", "manifest"] {
+            let registry = Registry::with().redis(&redis).start();
+            let (image, _) = fill(&registry, "team/app", "team/multi");
+            skopeo::pull(&registry, "team/app:v1").unwrap();
+            let digest = if lost == "layer" { &image.layers[1] } else { &image.digest };
+            registry.storage().remove_blob(digest);
+            let found = findings(&registry.root());
+            let fix = Tool::new("reg-fix").arg("--config").arg(registry.config_file());
+            fix.args(words).stdin(super::section(&found)).run().status(i32::from(words.len() == 1));
+            let stale: Vec<_> = redis.keys("*").into_iter().filter(|key| key.contains(digest)).collect();
+            assert_eq!(stale, [""; 0], "{words:?}, {lost}");
+            Image::new().layer("base").layer_of_size("own", 300_000).tag("v1").push(&registry, "team/app");
+            skopeo::pull(&registry, "team/app:v1").unwrap_or_else(|error| panic!("{words:?}, {lost}: {error}"));
+            redis.command(&["FLUSHALL"]);
+        }
+    }
+    // Where Redis is not to be had, what only adds is done all the same.
+    let (registry, image, _) = registry(|with| with);
+    registry.storage().remove_blob(&image.digest);
+    registry.storage().empty_tag_link("team/multi", "v1");
+    let found = findings(&registry.root());
+    let ran = fix(&registry.root(), &["--yes", "--redis", "redis://127.0.0.1:1"], &found).run().status(1);
+    assert!(told(&ran).contains(&pair("link", "repaired")), "{ran}");
+    ran.stderr_has("may still be remembered");
+}
+
+#[test]
 fn redis_forgets_what_is_taken_back() {
     let redis = Redis::start();
     let registry = Registry::with().redis(&redis).start();
@@ -98,6 +128,11 @@ fn a_registry_with_a_cache_in_memory_is_to_be_restarted() {
     };
     fix(&["--online"]).stderr_lacks("RESTART");
     fix(&["--online", "--yes"]).stderr_has("RESTART THE REGISTRY");
+    // What is told to be pushed again needs it as much.
+    let (registry, image, _) = self::registry(|with| with.in_memory_cache());
+    registry.storage().remove_blob(&image.layers[1]);
+    let ran = super::fix(&registry.root(), &["--yes"], &findings(&registry.root())).run().status(1);
+    ran.stderr_has("RESTART THE REGISTRY").stdout_has("restart the registry before");
 }
 
 #[test]

@@ -25,6 +25,11 @@ impl Memory {
         Ok(Self { place, redis })
     }
 
+    /// Whether a registry may have in its memory what is not in the storage. Where that cannot be told nothing goes either.
+    pub(crate) fn is_own(args: &Args, source: &Source) -> bool {
+        matches!(Place::of(args.redis.as_deref(), args.reaching.ca_file.as_deref(), source), Ok(Place::Own { .. }))
+    }
+
     /// Where nothing goes, nothing needs to be forgotten.
     pub(crate) fn none() -> Self {
         Self { place: Place::Nowhere, redis: None }
@@ -59,5 +64,4 @@ impl Memory {
 }
 
 /// That a restart is due.
-pub(crate) const RESTART: &str =
-    "RESTART THE REGISTRY before the next push: it may have in memory what was taken away, and would take pushes of it without it";
+pub(crate) const RESTART: &str = "RESTART THE REGISTRY before the next push: it may have in memory what was taken away or is lost, and would take pushes of it without it";

@@ -27,7 +27,7 @@ use crate::given;
 use crate::journal::{Journal, RUNS};
 use crate::matching::{self, Asks, Held};
 use crate::memory::{self, Memory};
-use crate::plan::{self, Act, Options, Step};
+use crate::plan::{self, Act, Forget, Options, Step};
 use crate::{files, quiet, undo};
 
 /// How long a registry that writes gets to finish what it began before things went.
@@ -55,10 +55,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
     let tree = Tree::read(open()?, Depth::Blobs);
     let options = Options { drop: args.drop, from: mirror.is_some() };
     let own = registry.as_ref().map(ToString::to_string);
-    let mut mending = Mending { args, context, source: &source, root: &root, tree, buffers: Buffers::default(), held, options };
+    let buffers = Buffers::default();
+    let mut mending =
+        Mending { args, context, source: &source, root: &root, tree, buffers, held, options, lost: BTreeSet::new(), restart: false };
     let mut steps = mending.plan(&findings, own.as_deref());
     mending.note_what_is_there(&mut steps);
     mending.ask_for_quiet(&mut steps)?;
+    mending.tell_to_restart(&mut steps);
     let scope = Scope { registry: own, ..Scope::default() };
     let mut header = Header { dry_run: !args.yes, ..Header::new(context.name(), context.version(), Utc::now()).with_scope(scope) };
     if let Some(scope) = &mut header.scope {
@@ -78,6 +81,10 @@ struct Mending<'a> {
     buffers: Buffers,
     held: Held,
     options: Options,
+    /// What was found lost: a registry that remembers it takes pushes of it without it.
+    lost: BTreeSet<(Option<String>, Digest)>,
+    /// Whether the registry has to be restarted.
+    restart: bool,
 }
 
 impl Mending<'_> {
@@ -120,6 +127,7 @@ impl Mending<'_> {
     fn repository(&mut self, name: &str, open: &[&Finding], answered: &mut [bool], steps: &mut Vec<Step>) {
         let checked = self.tree.check(name, &mut self.buffers);
         let faults = &checked.judged.faults;
+        self.note_what_is_lost(faults);
         let mut chosen = BTreeSet::new();
         for (finding, answered) in open.iter().zip(answered) {
             if finding.repository.as_ref().is_some_and(|repository| repository != name) {
@@ -147,6 +155,30 @@ impl Mending<'_> {
         steps.extend(plan::plan(checked.scene.as_ref(), &chosen, &self.tree, self.options, &self.held));
     }
 
+    /// Whatever is done about it.
+    fn note_what_is_lost(&mut self, faults: &[Fault]) {
+        for fault in faults {
+            for digest in fault.digest.iter().cloned().chain(plan::digest_at(&fault.path)) {
+                if self.tree.data(&digest) == Data::Missing {
+                    self.lost.insert((fault.repository.clone(), digest));
+                }
+            }
+        }
+    }
+
+    /// Who is told to push again is told what that takes where the registry remembers what is lost.
+    fn tell_to_restart(&mut self, steps: &mut [Step]) {
+        let mut told = steps.iter_mut().map(|step| &mut step.record).filter(|record| is_to_be_pushed(record)).peekable();
+        if told.peek().is_none() || !Memory::is_own(self.args, self.source) {
+            return;
+        }
+        self.restart = self.args.yes;
+        for record in told {
+            let why = record.why.take().unwrap_or_default();
+            record.why = Some(format!("{why}; restart the registry before, which may have it in its memory"));
+        }
+    }
+
     /// A link to damaged content would only move the fault.
     fn hash_what_links_lead_to(&self, faults: &[&Fault]) {
         for fault in faults.iter().filter(|fault| fault.path.contains(&format!("/{}/", layout::LAYERS))) {
@@ -157,7 +189,7 @@ impl Mending<'_> {
     }
 
     /// What nobody sees any more in a repository that is there.
-    fn unseen(&self, finding: &Finding) -> Vec<Step> {
+    fn unseen(&mut self, finding: &Finding) -> Vec<Step> {
         if finding.problem == Problem::RunningDigestGone
             && let (Some(repository), Some(digest)) = (&finding.repository, &finding.digest)
         {
@@ -167,7 +199,7 @@ impl Mending<'_> {
     }
 
     /// A digest that runs and that no tag and no index of the repository names.
-    fn running(&self, finding: &Finding, repository: &str, digest: &Digest) -> Vec<Step> {
+    fn running(&mut self, finding: &Finding, repository: &str, digest: &Digest) -> Vec<Step> {
         let left = |why: &str| vec![about(finding, RepairResult::Left, why.to_owned())];
         let step = |action, act, path, why: &str| {
             let step = about(finding, RepairResult::Planned, why.to_owned());
@@ -176,6 +208,9 @@ impl Mending<'_> {
         let path = format!("{}/{}", layout::repository(repository), link_of(layout::REVISIONS, digest));
         if self.root.status(&path).is_ok_and(|status| status.is_some_and(|status| status.size == layout::link_size(digest))) {
             return vec![about(finding, RepairResult::Skipped, "it is well now".to_owned())];
+        }
+        if self.tree.data(digest) == Data::Missing {
+            self.lost.insert((Some(repository.to_owned()), digest.clone()));
         }
         let mut link = step(RepairAction::Link, Act::Link { to: digest.clone() }, path, "it runs, and its content is there");
         link.record.after = Some(digest.to_string());
@@ -252,21 +287,41 @@ impl Mending<'_> {
         Ok(())
     }
 
+    /// Where the registry remembers what is here, which is told at once to forget what is lost: pushed again, it would be taken for there.
+    fn remember(&self, steps: &[Step]) -> anyhow::Result<Memory> {
+        let goes = steps.iter().any(Step::needs_quiet);
+        if !goes && self.lost.is_empty() {
+            return Ok(Memory::none());
+        }
+        let both = |(repository, digest): &(Option<String>, Digest)| {
+            let link = repository.iter().map(|repository| Forget::Link(repository.clone(), digest.clone()));
+            link.chain([Forget::Blob(digest.clone())]).collect::<Vec<_>>()
+        };
+        let lost: Vec<Forget> = self.lost.iter().flat_map(both).collect();
+        let told = Memory::connect(self.args, self.source).and_then(|memory| {
+            undo::catch_up(self.root, &memory)?;
+            memory.forget(&lost)?;
+            Ok(memory)
+        });
+        match told {
+            // What only adds is no worse for it.
+            Err(error) if !goes => {
+                self.context.say(format_args!("what is lost may still be remembered, so that pushes of it are broken: {error:#}"));
+                Ok(Memory::none())
+            }
+            told => told,
+        }
+    }
+
     /// Carries the steps out, looks at what came of them, and goes on with what is seen of that.
     fn act(&mut self, steps: Vec<Step>, mirror: Option<&Mirror>, header: &Header) -> anyhow::Result<(Vec<Repair>, Option<String>)> {
         let now = Utc::now();
         let purged = RUNS.purge(self.root, now - self.args.keep_runs.delta()).context("removing old runs")?;
         purged.failed.iter().for_each(|sentence| self.context.say(sentence));
+        let memory = self.remember(&steps)?;
         if steps.iter().all(|step| step.act == Act::None) {
             return Ok((steps.into_iter().map(|step| step.record).collect(), None));
         }
-        let memory = if steps.iter().any(Step::needs_quiet) {
-            let memory = Memory::connect(self.args, self.source)?;
-            undo::catch_up(self.root, &memory)?;
-            memory
-        } else {
-            Memory::none()
-        };
         let run = RUNS.begin(self.root, now)?;
         let name = run.name.clone();
         let mut journal = Journal::open(&run).context("writing the journal")?;
@@ -322,9 +377,7 @@ impl Mending<'_> {
                 std::thread::sleep(SETTLE);
                 memory.forget(&acting.forgotten)?;
             }
-            if memory.needs_restart() {
-                self.context.say(memory::RESTART);
-            }
+            self.restart |= memory.needs_restart();
         }
         acting
             .journal
@@ -410,6 +463,9 @@ impl Mending<'_> {
         if failed > 0 {
             context.say(format_args!("{failed} could not be mended: each says why in its record"));
         }
+        if self.restart {
+            context.say(memory::RESTART);
+        }
         if left > 0 {
             context.summarize(format_args!("{name}: what is left says in its record how it can be mended\n"));
         }
@@ -432,6 +488,12 @@ fn totals(records: &[Repair], run: Option<String>) -> RepairTotals {
         *results.entry(record.result).or_default() += 1;
     }
     RepairTotals { run, results }
+}
+
+/// Whether it says that something is to be pushed again as it was.
+fn is_to_be_pushed(record: &Repair) -> bool {
+    let says = |why: &String| why.contains("push it again") || why.contains("push the image again");
+    record.result == RepairResult::Left && record.why.as_ref().is_some_and(says)
 }
 
 /// Whether content may be damaged by what a finding says.
