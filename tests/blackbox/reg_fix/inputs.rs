@@ -60,8 +60,8 @@ fn a_report_is_read_as_well_as_a_stream() {
 fn what_is_well_or_costs_only_space_is_skipped() {
     let (_folder, tree) = tree();
     let image = tree.tags()[0].2.clone();
-    tree.upload("team/app", 30, b"half");
-    tree.age_everything(30);
+    // One that moved lately is somebody's.
+    tests::tree::age(&tree.upload("team/app", 30, b"half").join("data"), 30);
     let before = snapshot(tree.root());
     let mut found = findings(tree.root());
     assert!(!found.is_empty());
@@ -84,6 +84,57 @@ fn what_is_well_or_costs_only_space_is_skipped() {
     // What nobody can mend says so.
     let unreadable = by_http("team/app", "unreadable", json!({}));
     fix(tree.root(), &["--yes"], &[unreadable]).run().status(1).stdout_has("look at the disk");
+}
+
+#[test]
+fn a_finding_that_names_a_repository_alone_means_all_that_is_wrong_there() {
+    let (_folder, tree) = tree();
+    let whole = snapshot(tree.root());
+    let repository = tree.storage().repository("team/app");
+    let ghost = || [by_http("team/app", "repository-ghost", json!({"severity": "warning"}))];
+    fs::remove_dir_all(repository.join("_layers")).unwrap();
+    tree.storage().empty_tag_link("team/app", "v1");
+    fix(tree.root(), &["--yes"], &ghost()).run().succeeds();
+    assert_eq!(changes(&whole, &snapshot(tree.root())), [""; 0]);
+    // Of what has no manifests both forms of reg-check are told the same.
+    fs::remove_dir_all(repository.join("_manifests")).unwrap();
+    let why = |found: &[Value]| {
+        let ran = fix(tree.root(), &["--yes"], found).run().succeeds();
+        ran.records_of("repair").iter().filter(|it| it["problem"] == "repository-ghost").map(|it| it["why"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(why(&ghost()), why(&findings(tree.root())));
+    fs::create_dir(repository.join("_uploads")).unwrap();
+    fs::remove_dir_all(repository.join("_layers")).unwrap();
+    assert_eq!(why(&ghost()).len(), 1);
+    assert!(why(&ghost())[0].as_str().unwrap().contains("reg-gc"));
+}
+
+#[test]
+fn damaged_content_is_moved_away_whatever_became_of_its_manifest() {
+    let (_folder, tree) = tree();
+    let other = Image::new().layer("other").tag("v1").push_by(&tree, "team/other");
+    let digest = tree.tags().iter().find(|(repository, ..)| repository == "team/app").unwrap().2.clone();
+    let layer = tree.blobs_of(&digest).into_iter().find(|blob| !other.layers.contains(blob)).unwrap();
+    tree.storage().overwrite_blob(&layer, b"other");
+    let mut found = findings(tree.root());
+    found.retain(|finding| finding["digest"] == *layer);
+    assert_eq!(found.len(), 1);
+    fs::remove_dir_all(tree.storage().repository("team/app").join("_manifests")).unwrap();
+    let ran = fix(tree.root(), &["--yes", "--stopped"], &found).run().succeeds();
+    assert_eq!(told(&ran), [pair("quarantine", "repaired")]);
+    assert!(!tree.storage().blob(&layer).exists());
+    fix(tree.root(), &["--yes", "--stopped"], &found).run().succeeds().stdout_has("skipped");
+}
+
+#[test]
+fn many_repositories_cost_no_more_each() {
+    let (_folder, tree) = tree();
+    let found: Vec<_> = (0..30_000).map(|n| by_http(&format!("none/of-{n}"), "tag-unreachable", json!({"tag": "v1"}))).collect();
+    let began = std::time::Instant::now();
+    let ran = fix(tree.root(), &[], &found).run().status(1);
+    assert_eq!(told(&ran).len(), found.len());
+    // Squared it takes a minute.
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]

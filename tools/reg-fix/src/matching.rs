@@ -58,8 +58,11 @@ pub(crate) fn meant(finding: &Finding, faults: &[Fault]) -> Vec<usize> {
         let all = faults.iter().enumerate();
         all.filter(|(_, fault)| fault.weight != Weight::Space && of_repository(fault) && is_meant(fault)).map(|(place, _)| place).collect()
     };
+    let tells_no_more = finding.tag.is_none() && finding.tags.is_empty() && finding.digest.is_none() && finding.manifest.is_none();
     match &finding.path {
         Some(path) => choose(&|fault| fault.path == *path),
+        // Of a repository that is in no catalog nobody can say more.
+        None if finding.repository.is_some() && tells_no_more => choose(&|_| true),
         None => choose(&|fault| {
             let is_of = |digest: &Digest| {
                 fault.digest.as_ref() == Some(digest) || fault.manifest.as_ref() == Some(digest) || fault.content.contains(digest)
@@ -136,6 +139,8 @@ mod tests {
         assert_eq!(means(r#""repository":"a","tag":"v1","problem":"tag-unreachable""#), [0, 1]);
         assert_eq!(means(&format!(r#""repository":"a","digest":"{other}","problem":"blob-missing""#)), [1]);
         assert_eq!(means(&format!(r#""repository":null,"digest":"{one}","problem":"blob-corrupt""#)), [0, 2]);
+        assert_eq!(means(r#""repository":"a","problem":"repository-ghost""#), [0, 1], "whatever is wrong there");
+        assert_eq!(means(r#""repository":null,"problem":"repository-ghost""#), [0; 0]);
         assert_eq!(means(r#""repository":"c","tag":"v1","problem":"tag-unreachable""#), [0; 0]);
     }
 

@@ -11,7 +11,7 @@ use common::beside::lock;
 use common::beside::source::{self, Source};
 use common::check::blobs::{Data, State};
 use common::check::judge::Known as _;
-use common::check::scene::{Buffers, data_of, link_of};
+use common::check::scene::{Buffers, Scene, data_of, link_of};
 use common::check::tree::Tree;
 use common::check::{Depth, Fault, Weight};
 use common::cli::{Context, Refused, Status, count};
@@ -72,6 +72,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
     mending.tell(&header, &records, run)
 }
 
+/// The findings of which something is made, as repositories are gone through.
+#[derive(Default)]
+struct Round<'a> {
+    open: Vec<&'a Finding>,
+    /// Those that name no repository.
+    anywhere: Vec<usize>,
+    /// Which of those some repository showed.
+    answered: Vec<bool>,
+    /// Damaged content that the repositories named need no more.
+    damaged: Vec<Finding>,
+}
+
 struct Mending<'a> {
     args: &'a Args,
     context: &'a Context,
@@ -106,41 +118,75 @@ impl Mending<'_> {
         }) {
             let _ = self.tree.hash_one(&digest);
         }
-        let mut names: BTreeSet<String> = open.iter().filter_map(|finding| finding.repository.clone()).collect();
-        if open.iter().any(|finding| finding.repository.is_none()) {
-            names.extend(repositories::find(self.tree.root()).names);
+        let mut round = Round { open, ..Round::default() };
+        round.answered = vec![false; round.open.len()];
+        let mut named: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, finding) in round.open.iter().enumerate() {
+            match &finding.repository {
+                Some(repository) => named.entry(repository.clone()).or_default().push(place),
+                None => round.anywhere.push(place),
+            }
         }
-        let mut answered = vec![false; open.len()];
-        for name in names {
-            self.repository(&name, &open, &mut answered, &mut steps);
+        if !round.anywhere.is_empty() {
+            for name in repositories::find(self.tree.root()).names {
+                named.entry(name).or_default();
+            }
         }
-        for (finding, _) in open.iter().zip(&answered).filter(|(finding, answered)| finding.repository.is_none() && !**answered) {
-            steps.push(self.of_no_repository(finding));
+        for (name, mine) in named {
+            self.repository(&name, &mine, &mut round, &mut steps);
         }
+        self.of_no_repository_seen(&round, &mut steps);
+        self.damaged_elsewhere(&round.damaged, &mut steps);
         // A blob that several repositories need is moved once.
         let mut seen = BTreeSet::new();
         steps.retain(|step| step.record.action != RepairAction::Quarantine || seen.insert(step.record.path.clone()));
         steps
     }
 
-    /// What is done in one repository.
-    fn repository(&mut self, name: &str, open: &[&Finding], answered: &mut [bool], steps: &mut Vec<Step>) {
+    /// What the findings without a repository come to that no repository shows.
+    fn of_no_repository_seen(&self, round: &Round<'_>, steps: &mut Vec<Step>) {
+        for place in &round.anywhere {
+            if let (Some(finding), Some(false)) = (round.open.get(*place), round.answered.get(*place)) {
+                steps.push(self.of_no_repository(finding));
+            }
+        }
+    }
+
+    /// Damaged content that its repository needs no more is in the way of a push all the same, and other repositories may need it.
+    fn damaged_elsewhere(&mut self, damaged: &[Finding], steps: &mut Vec<Step>) {
+        if damaged.is_empty() {
+            return;
+        }
+        let mut round = Round { open: damaged.iter().collect(), anywhere: (0..damaged.len()).collect(), ..Round::default() };
+        round.answered = vec![false; damaged.len()];
+        for name in repositories::find(self.tree.root()).names {
+            self.repository(&name, &[], &mut round, steps);
+        }
+        self.of_no_repository_seen(&round, steps);
+    }
+
+    /// What is done in one repository, about the findings that name it, and those that name none.
+    fn repository(&mut self, name: &str, mine: &[usize], round: &mut Round<'_>, steps: &mut Vec<Step>) {
         let checked = self.tree.check(name, &mut self.buffers);
         let faults = &checked.judged.faults;
         self.note_what_is_lost(faults);
         let mut chosen = BTreeSet::new();
-        for (finding, answered) in open.iter().zip(answered) {
-            if finding.repository.as_ref().is_some_and(|repository| repository != name) {
-                continue;
-            }
+        let elsewhere: &[usize] = if faults.is_empty() { &[] } else { &round.anywhere };
+        for place in mine.iter().chain(elsewhere) {
+            let Some(finding) = round.open.get(*place) else { continue };
             let meant = matching::meant(finding, faults);
             if meant.is_empty() && finding.repository.is_some() {
-                match &checked.scene {
-                    None => steps.push(about(finding, RepairResult::Left, "this storage has no such repository: push it again".to_owned())),
-                    Some(_) => steps.extend(self.unseen(finding)),
+                match (&checked.scene, self.damaged_content(finding)) {
+                    (_, Some(damaged)) => round.damaged.push(damaged),
+                    (None, None) => {
+                        steps.push(about(finding, RepairResult::Left, "this storage has no such repository: push it again".to_owned()));
+                    }
+                    (Some(scene), None) => steps.extend(self.unseen(finding, scene)),
                 }
             }
-            *answered |= !meant.is_empty();
+            if let Some(answered) = round.answered.get_mut(*place) {
+                *answered |= !meant.is_empty();
+            }
             chosen.extend(meant);
         }
         // Where the folder of the layers is missing, all their links are: they come back together.
@@ -189,13 +235,32 @@ impl Mending<'_> {
     }
 
     /// What nobody sees any more in a repository that is there.
-    fn unseen(&mut self, finding: &Finding) -> Vec<Step> {
+    fn unseen(&mut self, finding: &Finding, scene: &Scene) -> Vec<Step> {
         if finding.problem == Problem::RunningDigestGone
             && let (Some(repository), Some(digest)) = (&finding.repository, &finding.digest)
         {
             return self.running(finding, repository, digest);
         }
+        if scene.tags.is_empty() && scene.revisions.is_empty() {
+            return vec![about(finding, RepairResult::Skipped, plan::GHOST.to_owned())];
+        }
         vec![about(finding, RepairResult::Skipped, "it is well now".to_owned())]
+    }
+
+    /// A finding about content that is damaged, whatever became of the repository that needed it.
+    fn damaged_content(&self, finding: &Finding) -> Option<Finding> {
+        let digest = finding.path.as_deref().and_then(plan::digest_at).or_else(|| finding.digest.clone())?;
+        let is_damaged = is_about_content(finding.problem) && self.tree.hash_one(&digest) == State::Corrupt;
+        let path = data_of(&digest);
+        is_damaged.then(|| Finding {
+            repository: None,
+            tag: None,
+            tags: Vec::new(),
+            manifest: None,
+            digest: Some(digest),
+            path: Some(path),
+            ..finding.clone()
+        })
     }
 
     /// A digest that runs and that no tag and no index of the repository names.
@@ -390,24 +455,23 @@ impl Mending<'_> {
 
     /// Looks at the repositories once more: what is still seen was not mended.
     fn look_again(&mut self, records: &mut [Repair]) -> Vec<(String, Vec<Fault>)> {
-        let names: BTreeSet<String> = records
-            .iter()
-            .filter(|record| record.result == RepairResult::Repaired)
-            .filter_map(|record| record.repository.clone())
-            .collect();
+        let mut named: BTreeMap<String, Vec<&mut Repair>> = BTreeMap::new();
+        for record in records.iter_mut().filter(|record| record.result == RepairResult::Repaired) {
+            if let Some(repository) = record.repository.clone() {
+                named.entry(repository).or_default().push(record);
+            }
+        }
         let mut seen = Vec::new();
-        for name in names {
+        for (name, records) in named {
             let faults = self.tree.check(&name, &mut self.buffers).judged.faults;
-            for record in records.iter_mut().filter(|record| record.repository.as_ref() == Some(&name)) {
+            for record in records {
                 let is_same = |fault: &&Fault| {
                     let is_in_place =
                         record.path.as_ref().is_some_and(|path| *path == fault.path || fault.path.starts_with(&format!("{path}/")));
                     fault.problem == record.problem
                         && (is_in_place || (record.action == RepairAction::Drop && fault.digest.is_some() && fault.digest == record.digest))
                 };
-                if record.result == RepairResult::Repaired
-                    && let Some(fault) = faults.iter().find(is_same)
-                {
+                if let Some(fault) = faults.iter().find(is_same) {
                     record.result = RepairResult::Failed;
                     record.why = Some(format!("it was done, and it is still seen: {}", fault.detail));
                 }
@@ -500,7 +564,12 @@ fn is_to_be_pushed(record: &Repair) -> bool {
 fn is_about_content(problem: Problem) -> bool {
     matches!(
         problem,
-        Problem::BlobCorrupt | Problem::BlobSize | Problem::BlobUnreachable | Problem::BlobMissing | Problem::ConfigUnreadable
+        Problem::BlobCorrupt
+            | Problem::BlobSize
+            | Problem::BlobUnreachable
+            | Problem::BlobMissing
+            | Problem::ConfigUnreadable
+            | Problem::ManifestCorrupt
     )
 }
 

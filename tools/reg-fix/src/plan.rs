@@ -19,6 +19,8 @@ use crate::matching::Held;
 
 /// The way out where something is lost.
 const LOST: &str = "push it again, fetch it with --from REGISTRY, or take away what needs it with --drop";
+/// What is said of a repository without tags and manifests.
+pub(crate) const GHOST: &str = "nothing of it can be served, and nothing of it is lost: reg-gc takes away what is left of it";
 /// The way out where it is in use.
 const IN_USE: &str = "it is in use, and nothing that is in use is taken away: push it again, or fetch it with --from REGISTRY";
 
@@ -205,8 +207,7 @@ impl<K: Known> Planning<'_, K> {
                 self.steps.push(left("its content is as it was pushed: build and push the image anew"));
             }
             (Problem::RepositoryGhost, _) => {
-                let why = "nothing of it can be served, and nothing of it is lost: reg-gc takes away what is left of it";
-                self.steps.push(Step::none(fault, RepairResult::Skipped, why));
+                self.steps.push(Step::none(fault, RepairResult::Skipped, GHOST));
             }
             (Problem::Unreadable, _) => self.steps.push(left("it cannot be read: look at the disk, or at the permissions")),
             _ => self.steps.push(left("nothing in the storage shows how to mend it")),
