@@ -29,8 +29,7 @@ fn is_told(finding: &Value, repairs: &[Value]) -> bool {
     repairs.iter().any(|repair| {
         let is_same = text(repair, "repository") == text(finding, "repository")
             && (text(repair, "digest") == text(finding, "digest") || text(repair, "path") == text(finding, "path"));
-        let quarantined = text(repair, "action") == "quarantine" && text(repair, "digest") == text(finding, "digest");
-        (is_same && !text(repair, "why").is_empty() && matches!(text(repair, "result"), "left" | "skipped")) || quarantined
+        is_same && !text(repair, "why").is_empty() && matches!(text(repair, "result"), "left" | "skipped")
     })
 }
 

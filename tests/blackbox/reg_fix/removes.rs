@@ -33,7 +33,7 @@ fn damage_is_moved_away_only_while_nobody_writes() {
     by_config(&["--stopped"]).status(1).stdout_has("can be written to");
     by_config(&["--drop"]).status(3).stderr_has("can be written to").stdout_is_empty();
     assert_eq!(snapshot(&root), before);
-    by_config(&["--online"]).succeeds();
+    by_config(&["--online"]).status(1).stdout_has("push the image again");
     assert!(!registry.storage().blob(&image.layers[1]).exists());
     Image::new().layer("base").layer_of_size("own", 300_000).tag("v1").push(&registry, "team/app");
     skopeo::pull(&registry, "team/app:v1").unwrap();
@@ -45,8 +45,21 @@ fn a_registry_that_is_read_only_needs_no_word() {
     registry.storage().overwrite_blob(&image.layers[1], b"other");
     let reader = Registry::with().storage_of(&registry).cache_off().read_only().start();
     let found = findings(&registry.root());
-    let ran = Tool::new("reg-fix").arg("--config").arg(reader.config_file()).arg("--yes").stdin(super::section(&found)).run().succeeds();
-    assert!(told(&ran).contains(&pair("quarantine", "repaired")), "{ran}");
+    let ran = Tool::new("reg-fix").arg("--config").arg(reader.config_file()).arg("--yes").stdin(super::section(&found)).run().status(1);
+    assert_eq!(told(&ran), [pair("quarantine", "repaired"), pair("none", "left")], "{ran}");
+    // What nobody needs is no loss, and what needs it goes with --drop.
+    let (registry, image, _) = self::registry(|with| with);
+    let root = registry.root();
+    registry.storage().overwrite_blob(&image.layers[1], b"other");
+    let found = findings(&root);
+    let is_held = by_http("team/app", "not-asked", json!({"tag": "v1", "inUse": true}));
+    let ran = fix(&root, &["--drop", "--stopped", "--yes"], &[found.clone(), vec![is_held]].concat()).run().status(1);
+    assert_eq!(told(&ran)[..2], [pair("none", "skipped"), pair("quarantine", "repaired")], "{ran}");
+    assert_eq!(registry.client().tags("team/app"), ["v1"]);
+    undo(&root, &["latest", "--yes"]).run().succeeds();
+    fix(&root, &["--drop", "--stopped", "--yes"], &found).run().succeeds();
+    assert_eq!(registry.client().tags("team/app"), [""; 0]);
+    assert!(findings(&root).iter().all(|finding| finding["severity"] == "info"), "{:?}", findings(&root));
 }
 
 #[test]
@@ -65,7 +78,7 @@ fn redis_forgets_what_went() {
         .args(["--online", "--yes"])
         .stdin(super::section(&found))
         .run()
-        .succeeds();
+        .status(1);
     assert!(!redis.keys("*").contains(&key), "{:?}", redis.keys("*"));
     Image::new().layer("base").layer_of_size("own", 300_000).tag("v1").push(&registry, "team/app");
     skopeo::pull(&registry, "team/app:v1").unwrap();
@@ -124,7 +137,7 @@ fn a_registry_with_a_cache_in_memory_is_to_be_restarted() {
     registry.storage().overwrite_blob(&image.layers[1], b"other");
     let found = findings(&registry.root());
     let fix = |words: &[&str]| {
-        Tool::new("reg-fix").arg("--config").arg(registry.config_file()).args(words).stdin(super::section(&found)).run().succeeds()
+        Tool::new("reg-fix").arg("--config").arg(registry.config_file()).args(words).stdin(super::section(&found)).run().status(1)
     };
     fix(&["--online"]).stderr_lacks("RESTART");
     fix(&["--online", "--yes"]).stderr_has("RESTART THE REGISTRY");

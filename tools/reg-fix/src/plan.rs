@@ -19,6 +19,8 @@ use crate::matching::Held;
 
 /// The way out where something is lost.
 const LOST: &str = "push it again, fetch it with --from REGISTRY, or take away what needs it with --drop";
+/// The way out where it is damaged.
+const LOST_IMAGE: &str = "push the image again, fetch it with --from REGISTRY, or take away what needs it with --drop";
 /// What is said of a repository without tags and manifests.
 pub(crate) const GHOST: &str = "nothing of it can be served, and nothing of it is lost: reg-gc takes away what is left of it";
 /// The way out where it is in use.
@@ -336,10 +338,12 @@ impl<K: Known> Planning<'_, K> {
             (Data::Size(_), State::Corrupt) => {
                 let of_blob = Fault { problem: Problem::BlobCorrupt, path: data_of(&digest), ..fault.clone() };
                 self.damaged(&of_blob);
-                if !self.options.from {
-                    self.left(fault, "the content to which it would lead is damaged: a push brings both anew");
-                } else {
+                if self.options.from {
                     self.link(fault, fault.path.clone(), &digest, "its content is fetched");
+                } else if fault.manifest.is_none() && self.options.drop {
+                    self.drop_link(fault, "no manifest needs it, and its content is damaged");
+                } else if fault.manifest.is_none() {
+                    self.left(fault, "the content to which it would lead is damaged: a push brings both anew");
                 }
             }
             (Data::Missing, _) if fault.manifest.is_none() && self.needing(&digest).is_empty() => {
@@ -379,15 +383,16 @@ impl<K: Known> Planning<'_, K> {
             self.push(planned, Act::Fetch { digest: data, is_manifest: true }, why);
             return self.revision_link(fault, &digest);
         }
-        if self.options.drop {
-            let why = if is_corrupt { "the content of the manifest is damaged" } else { "the content of the manifest is lost" };
-            if !self.drop_all(fault, BTreeSet::from([digest]), why) {
-                return;
-            }
-        }
+        let above = match &fault.platform {
+            Some(platform) => format!("its platform {platform} is lost: {digest}"),
+            None => format!("a manifest that it names is lost: {digest}"),
+        };
         if is_corrupt {
-            self.quarantine(fault, &data);
-        } else if !self.options.drop {
+            let why = "the content of the manifest is damaged";
+            self.quarantine(fault, &data, BTreeSet::from([digest]), why, &above);
+        } else if self.options.drop {
+            self.drop_all(fault, BTreeSet::from([digest]), "the content of the manifest is lost", &above);
+        } else {
             self.left(fault, format!("its content is lost: {LOST}"));
         }
     }
@@ -407,13 +412,20 @@ impl<K: Known> Planning<'_, K> {
                 return self.left(fault, "no manifest of the repository needs it");
             }
             let why = format!("it needs {digest}, which is lost");
-            if self.drop_all(fault, needing, &why) && self.scene.layers.contains_key(&digest) {
-                let path = self.scene.path_of(&link_of(layout::LAYERS, &digest));
-                self.drop_link(&Fault { path, ..fault.clone() }, "its content is lost");
+            if self.drop_all(fault, needing, &why, &why) {
+                self.drop_layer(fault, &digest);
             }
             return;
         }
         self.left(fault, format!("its content is lost: {LOST}"));
+    }
+
+    /// Takes the link to a layer away whose content is lost.
+    fn drop_layer(&mut self, fault: &Fault, digest: &Digest) {
+        if self.scene.layers.contains_key(digest) {
+            let path = self.scene.path_of(&link_of(layout::LAYERS, digest));
+            self.drop_link(&Fault { path, digest: Some(digest.clone()), ..fault.clone() }, "its content is lost");
+        }
     }
 
     /// Writes the link to a layer if there is none that is right.
@@ -436,7 +448,15 @@ impl<K: Known> Planning<'_, K> {
                 let why = "what is there does not hash to its digest";
                 self.push(planned, Act::Fetch { digest, is_manifest: false }, why);
             }
-            (Data::Size(_), State::Corrupt) => self.quarantine(fault, &digest),
+            (Data::Size(_), State::Corrupt) => {
+                let layer = fault.digest.clone().unwrap_or_else(|| digest.clone());
+                // What no manifest needs is nobody's loss.
+                let needing = if fault.manifest.is_some() { self.needing(&layer) } else { BTreeSet::new() };
+                let why = format!("it needs {layer}, which is damaged");
+                if self.quarantine(fault, &digest, needing, &why, &why) {
+                    self.drop_layer(fault, &layer);
+                }
+            }
             (Data::Size(_), State::Good | State::NoConfig) => {
                 self.left(fault, "its content is that of its digest, and the manifest is wrong: build and push the image anew");
             }
@@ -444,10 +464,22 @@ impl<K: Known> Planning<'_, K> {
         }
     }
 
-    fn quarantine(&mut self, fault: &Fault, digest: &Digest) {
-        let why = "it does not hash to its digest; while it lies there a push would leave it so: push the image again now";
-        let planned = Repair { why: Some(why.to_owned()), ..record(fault, RepairAction::Quarantine, layout::blob(digest)) };
+    /// Moves damaged content away, in use or not: a push would leave it so. With `--drop` what needs it goes too, which is told by `true`;
+    /// else that is left as broken as it was.
+    fn quarantine(&mut self, fault: &Fault, digest: &Digest, needing: BTreeSet<Digest>, why: &str, above: &str) -> bool {
+        let planned = record(fault, RepairAction::Quarantine, layout::blob(digest));
+        let planned =
+            Repair { why: Some("it does not hash to its digest, and while it lies there a push would leave it so".to_owned()), ..planned };
         self.steps.push(Step { record: planned, act: Act::Move, forget: vec![Forget::Blob(digest.clone())] });
+        if needing.is_empty() {
+            return false;
+        }
+        if self.options.drop {
+            return self.drop_all(fault, needing, why, above);
+        }
+        let fault = Fault { path: data_of(digest), ..fault.clone() };
+        self.left(&fault, format!("its content is damaged, and has to come anew once that is moved away: {LOST_IMAGE}"));
+        false
     }
 
     /// The manifests that need a blob.
@@ -460,44 +492,49 @@ impl<K: Known> Planning<'_, K> {
         self.scene.manifests.iter().filter(|(_, content)| needs(content)).map(|(digest, _)| digest.clone()).collect()
     }
 
-    /// Takes manifests away that cannot be served, the indexes that need them, and the tags that name any of these. `false` where
-    /// something of that is in use.
-    fn drop_all(&mut self, fault: &Fault, mut manifests: BTreeSet<Digest>, why: &str) -> bool {
+    /// Takes manifests away that cannot be served, and the indexes that need them, with the tags that name any: for `why`, and what is
+    /// `above` for that. `false` where something of that is in use.
+    fn drop_all(&mut self, fault: &Fault, first: BTreeSet<Digest>, why: &str, above: &str) -> bool {
+        let because = |digest: &Digest| if first.contains(digest) { why } else { above };
+        let mut manifests = first.clone();
         loop {
-            let above = self.scene.manifests.iter().filter(|(digest, content)| {
+            let indexes = self.scene.manifests.iter().filter(|(digest, content)| {
                 !manifests.contains(*digest)
                     && content.manifest().is_some_and(|index| index.children.iter().any(|child| manifests.contains(&child.digest)))
             });
-            let above: Vec<Digest> = above.map(|(digest, _)| digest.clone()).collect();
-            if above.is_empty() {
+            let indexes: Vec<Digest> = indexes.map(|(digest, _)| digest.clone()).collect();
+            if indexes.is_empty() {
                 break;
             }
-            manifests.extend(above);
+            manifests.extend(indexes);
         }
-        let names = |leaf: &Leaf| matches!(&leaf.link, Said::Names(digest) if manifests.contains(digest));
-        let tags: Vec<&String> = self.scene.tags.iter().filter(|(_, tag)| names(&tag.current)).map(|(name, _)| name).collect();
-        let is_held = tags.iter().any(|tag| self.held.has_tag(&self.scene.name, tag))
+        let named = |leaf: &'_ Leaf| match &leaf.link {
+            Said::Names(digest) => manifests.get(digest).cloned(),
+            _ => None,
+        };
+        let tags: BTreeMap<&String, Digest> = self.scene.tags.iter().filter_map(|(name, tag)| Some((name, named(&tag.current)?))).collect();
+        let is_held = tags.keys().any(|tag| self.held.has_tag(&self.scene.name, tag))
             || manifests.iter().chain(&fault.digest).any(|digest| self.held.has(digest));
         if is_held {
             self.left(fault, IN_USE);
             return false;
         }
-        let mut gone: Vec<(String, Option<String>, Option<Digest>)> = Vec::new();
-        for tag in &tags {
-            gone.push((format!("{}/{tag}", layout::TAGS), Some((*tag).clone()), None));
+        let mut gone: Vec<(String, Option<String>, Option<Digest>, &str)> = Vec::new();
+        for (tag, digest) in &tags {
+            gone.push((format!("{}/{tag}", layout::TAGS), Some((*tag).clone()), None, because(digest)));
         }
-        for (name, tag) in self.scene.tags.iter().filter(|(name, _)| !tags.contains(name)) {
+        for (name, tag) in self.scene.tags.iter().filter(|(name, _)| !tags.contains_key(name)) {
             for digest in tag.index.keys().filter(|digest| manifests.contains(*digest)) {
-                gone.push((format!("{}/{}", index_of(name), layout::of_digest(digest)), Some(name.clone()), None));
+                gone.push((format!("{}/{}", index_of(name), layout::of_digest(digest)), Some(name.clone()), None, because(digest)));
             }
         }
         for digest in manifests.iter().filter(|digest| self.scene.revisions.contains_key(*digest)) {
-            gone.push((format!("{}/{}", layout::REVISIONS, layout::of_digest(digest)), None, Some(digest.clone())));
+            gone.push((format!("{}/{}", layout::REVISIONS, layout::of_digest(digest)), None, Some(digest.clone()), because(digest)));
         }
         if gone.is_empty() {
             self.left(fault, "no tag and no link leads to it");
         }
-        for (below, tag, digest) in gone {
+        for (below, tag, digest, why) in gone {
             let forget = digest.iter().map(|digest| Forget::Link(self.scene.name.clone(), digest.clone())).collect();
             let planned = record(fault, RepairAction::Drop, self.scene.path_of(&below));
             let planned = Repair { tag, digest: digest.or(planned.digest.clone()), why: Some(why.to_owned()), ..planned };

@@ -182,6 +182,11 @@ fn what_is_lost_is_left_or_fetched_or_goes_with_all_that_needs_it() {
     let mut planned = sorted.planned(DROP);
     planned[2..].sort();
     assert_eq!(planned, goes, "tags first, and the index too that needs it");
+    let faults = judge(&sorted.scene, Depth::Blobs, &sorted.known).faults;
+    let steps = plan(Some(&sorted.scene), &faults.iter().collect::<Vec<_>>(), &sorted.known, DROP, &sorted.held);
+    let why = |tag: &str| steps.iter().find(|step| step.record.tag.as_deref() == Some(tag)).and_then(|step| step.record.why.clone());
+    assert_eq!(why("v1").as_deref(), Some("the content of the manifest is lost"));
+    assert!(why("multi").unwrap().contains(&format!("is lost: {}", sorted.image)), "{:?}", why("multi"));
     let no_layer = |fixture: &mut Fixture| {
         let digest = fixture.layer.clone();
         fixture.known.remove(&digest);
@@ -205,7 +210,15 @@ fn damage_is_moved_away_and_nothing_leads_to_it() {
             fixture.known.insert(digest, (Data::Size(6), state));
         }
     };
-    case("a layer is damaged", damaged(State::Corrupt), NOTHING, &["quarantine LAYER"]);
+    // The image is not whole by that.
+    case("a layer is damaged", damaged(State::Corrupt), NOTHING, &["quarantine LAYER", "left"]);
+    let mut fixture = Fixture::new();
+    damaged(State::Corrupt)(&mut fixture);
+    let planned = fixture.planned(DROP);
+    assert_eq!((planned.len(), planned.last().unwrap().as_str()), (6, "quarantine LAYER"), "with all that needs it: {planned:?}");
+    let finding = json!({"type": "finding", "repository": "a", "tag": "v1", "problem": "blob-corrupt", "severity": "error", "detail": "", "inUse": true});
+    fixture.held = Held::of(&[serde_json::from_value::<Finding>(finding).unwrap()]);
+    assert_eq!(fixture.planned(DROP), ["quarantine LAYER", "left"], "what is in use stays, and can be pushed");
     case("a layer is damaged", damaged(State::Corrupt), FROM, &["fetch LAYER/data"]);
     case("a layer cannot be read", damaged(State::Unreadable), NOTHING, &["left"]);
     let no_link = |fixture: &mut Fixture| {
@@ -218,7 +231,7 @@ fn damage_is_moved_away_and_nothing_leads_to_it() {
         let digest = fixture.image.clone();
         fixture.scene.manifests.insert(digest, Content::Corrupt("is empty".to_owned()));
     };
-    case("a manifest is damaged", manifest, NOTHING, &["quarantine IMAGE"]);
+    case("a manifest is damaged", manifest, NOTHING, &["quarantine IMAGE", "left"]);
     case("a manifest is damaged", manifest, FROM, &["fetch IMAGE/data"]);
     let mut fixture = Fixture::new();
     manifest(&mut fixture);
