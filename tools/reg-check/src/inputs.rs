@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use common::cli::operand::{Operand, Scheme};
 use common::cli::{Context, Refused, refuse_what_is_cut};
-use common::inventory::{Inventory, Role, Section};
+use common::inventory::{Distrust, Inventory, Role, Section};
 use common::jsonl::{Line, Place, Problem, Reader, Sections};
 use common::record::{Header, Kind, Manifest, Repository as RepositoryRecord, Scope, Tag as TagRecord, Trailer, Use};
 use common::reference::{Host, InvalidName, Repository};
@@ -23,6 +23,8 @@ pub(crate) struct Input {
     pub(crate) not_asked: u64,
     /// Registries that a listing did not read whole, so that it is not known what else there is, and why.
     pub(crate) unlisted: Vec<(Option<Host>, String)>,
+    /// That not all uses came, where only these are looked at.
+    pub(crate) narrowed: Option<String>,
 }
 
 /// Reads standard input to its end; uses are added to `inventory` too.
@@ -30,8 +32,17 @@ pub(crate) struct Input {
 /// # Errors
 /// What is no stream of records; a stream that was cut or taken apart is a refusal.
 pub(crate) fn read(context: &Context, input: impl BufRead, only: &[Operand], inventory: &mut Inventory) -> anyhow::Result<Input> {
-    let mut reading =
-        Reading { only, inventory, input: Input::default(), left_out: HashSet::new(), incomplete: Vec::new(), came_incomplete: 0, uses: 0 };
+    let mut reading = Reading {
+        only,
+        inventory,
+        input: Input::default(),
+        left_out: HashSet::new(),
+        incomplete: Vec::new(),
+        came_incomplete: 0,
+        uses: 0,
+        thinned: None,
+        has_listing: false,
+    };
     reading.all(input).map_err(refuse_what_is_cut)?;
     let Reading { mut input, left_out, incomplete, .. } = reading;
     for name in incomplete.iter().take(MOST_SAID) {
@@ -42,6 +53,9 @@ pub(crate) fn read(context: &Context, input: impl BufRead, only: &[Operand], inv
     }
     for (host, text) in &input.unlisted {
         context.say(format_args!("{}: {text}", host.as_ref().map_or("standard input", Host::as_str)));
+    }
+    if let Some(narrowed) = &input.narrowed {
+        context.say(format_args!("{narrowed}; what the others name is not looked at, and by them nothing is in use"));
     }
     input.not_asked = left_out.len() as u64;
     Ok(input)
@@ -60,6 +74,10 @@ struct Reading<'a> {
     came_incomplete: u64,
     /// Uses of this section.
     uses: u64,
+    /// Why not all uses came, where jq chose some of them.
+    thinned: Option<Distrust>,
+    /// Whether there is a listing too.
+    has_listing: bool,
 }
 
 impl Reading<'_> {
@@ -79,9 +97,10 @@ impl Reading<'_> {
                     let Some(header) = header.take() else { continue };
                     let scope = header.scope.clone().unwrap_or_default();
                     if scope.sources.is_some() {
-                        // Of what was thinned out it would not be known who uses it.
                         let section = Section { file: "standard input".to_owned(), header: *header, trailer, uses: self.uses };
-                        self.inventory.add_section(Role::InUse, section).map_err(|distrust| Refused(distrust.to_string()))?;
+                        if let Err(distrust) = self.inventory.add_section(Role::InUse, section) {
+                            self.thinned.get_or_insert(distrust);
+                        }
                     } else if !trailer.complete {
                         self.unlisted(&scope, &trailer).map_err(|error| line.error(Problem::Json(error.to_string())))?;
                     }
@@ -89,7 +108,15 @@ impl Reading<'_> {
             }
         }
         sections.finish("standard input")?;
-        Ok(())
+        match self.thinned.take() {
+            // Of what else is looked at it would not be known who uses it.
+            Some(distrust) if self.has_listing => Err(Refused(distrust.to_string()).into()),
+            Some(distrust) => {
+                self.input.narrowed = Some(distrust.to_string());
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Notes that a listing is not whole, where that is not said by its repositories, each of which is looked at whole.
@@ -132,6 +159,7 @@ impl Reading<'_> {
                 wish.add_use(&record).map_err(wrong)?;
             }
             Kind::Manifest => {
+                self.has_listing = true;
                 let record: Manifest = line.parse()?;
                 let digest = [record.digest.to_string()];
                 let names = if wish::is_image(&record) && record.tags.is_empty() { &digest[..] } else { &record.tags };
@@ -203,6 +231,8 @@ mod tests {
             incomplete: Vec::new(),
             came_incomplete: 0,
             uses: 0,
+            thinned: None,
+            has_listing: false,
         };
         reading.all(text.as_bytes()).map_err(refuse_what_is_cut)?;
         reading.input.not_asked = reading.left_out.len() as u64;
