@@ -196,3 +196,17 @@ fn uses_that_were_chosen_are_looked_at_alone_and_doubts_are_told_once() {
     let ran = Tool::new("reg-check").stdin(twice).run().succeeds();
     assert_eq!(ran.stderr().matches("may run all the same").count(), 2, "{ran}");
 }
+
+#[test]
+fn another_name_with_the_same_path_counts_until_it_is_said_to_be_none() {
+    let registry = Registry::with().cache_off().start();
+    let app = Image::new().layer("a").tag("1").push(&registry, "team/app");
+    registry.storage().remove_blob(&app.layers[0]);
+    let uses = Inventory::of("prod").uses("cluster.name", "team/app", "1").uses("cluster.name", "team/app", "2").write();
+    let run = |words: &[&str]| check(registry.host()).arg("--in-use").arg(uses.path()).args(words).run();
+    let ran = run(&[]).status(1);
+    // What only the other name may have is not asked for.
+    assert_eq!(told(&ran), ["blob-missing error 1"], "{ran}");
+    assert_eq!(the(&ran, "blob-missing")["usedBy"], json!(["prod/shop/Deployment/app0 (pod app0-0)"]));
+    assert_eq!(told(&run(&["--not-alias", "cluster.name"]).succeeds()), ["blob-missing warning 1"]);
+}

@@ -75,7 +75,8 @@ fn usage_of(record: &Use) -> Usage {
 /// The uses that mean what was found.
 fn uses_of<'a>(inventory: &'a Inventory, draft: &Draft) -> Vec<&'a UseEntry> {
     let own: Vec<&UseEntry> = match (&draft.registry, &draft.repository) {
-        (Some(host), Some(repository)) => inventory.of_repository(host, repository).own,
+        // Under the same path on another host too, until somebody says that this is another registry.
+        (Some(host), Some(repository)) => inventory.of_repository(host, repository).iter().collect(),
         (None, Some(repository)) => inventory.of_path(repository).collect(),
         _ => Vec::new(),
     };
@@ -185,6 +186,7 @@ mod tests {
             (Weight::Stumble, false, [Warning, Warning, Warning, Error]),
             (Weight::Broken, true, [Error, Warning, Warning, Error]),
             (Weight::Broken, false, [Warning, Warning, Warning, Error]),
+            (Weight::Wanted, false, [Error; 4]),
         ] {
             let found = [None, Some(Unused), Some(Named), Some(Live)].map(|usage| severity(weight, tagged, usage));
             assert_eq!(found, expected, "{weight:?} {tagged}");
@@ -217,12 +219,12 @@ mod tests {
             users_of(&inventory, draft).iter().map(|user| user.trim_start_matches("prod/shop/Deployment/").to_owned()).collect()
         };
         let by_tag = draft(Problem::BlobMissing, &["1"]);
-        assert_eq!(names(&by_tag), ["web0", "web2"]);
+        assert_eq!(names(&by_tag), ["web0", "web2", "web3"], "by its path under another name too");
         let by_content =
             Draft { content: vec![digest("index"), digest("config")], digest: Some(digest("blob")), ..draft(Problem::BlobMissing, &[]) };
         assert_eq!(names(&by_content), ["web6 (pod y-1)", "web5"]);
         assert_eq!(names(&Draft { manifest: Some(digest("pinned")), ..draft(Problem::BlobMissing, &[]) }), ["web4"]);
-        assert_eq!(names(&draft(Problem::RepositoryGhost, &[])), ["web0", "web1", "web2", "web4"], "all of the repository");
+        assert_eq!(names(&draft(Problem::RepositoryGhost, &[])), ["web0", "web1", "web2", "web3", "web4"], "all of the repository");
         let of_path = Draft { registry: None, ..by_tag };
         assert_eq!(names(&of_path), ["web0", "web2", "web3"], "by its path, where nobody said whose storage it is");
     }
