@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use tests::*;
 
-use super::store;
+use super::{check, store};
 
 const COLUMNS: &str = "severity,problem,registry,repository,tag,digest,inUse,usedBy,detail";
 
@@ -119,4 +119,17 @@ fn a_monitoring_system_is_given_a_line_and_a_status() {
     let ran = store(&none, &["--format", "nagios"]).run().status(3).stderr_has("rootdirectory");
     assert!(ran.stdout().starts_with("REG-CHECK UNKNOWN - "), "{ran}");
     store(&none, &["--format", "yaml"]).run().status(2).stderr_has("junit").stderr_has("nagios");
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_in_the_reports_too() {
+    let nobody = ScriptedServer::start().host().to_owned();
+    let reports = temporary();
+    let words = ["--format", "junit", "--report", reports.path().to_str().unwrap()];
+    let ran = check(&nobody).args(words).run().status(2).stderr_has("no registry answered");
+    assert!(ran.stdout().contains("<skipped") && ran.stdout().contains("type=\"not-asked\""), "{ran}");
+    let [folder] = folders(reports.path()).try_into().unwrap();
+    assert!(fs::read_to_string(folder.join("findings.json")).unwrap().contains("not-asked"));
+    let ran = check(&nobody).args(["--format", "nagios"]).run().status(3);
+    assert!(ran.stdout().starts_with("REG-CHECK UNKNOWN - nothing was checked"), "{ran}");
 }

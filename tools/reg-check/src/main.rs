@@ -82,11 +82,11 @@ fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
         collector = collector.keeping();
     }
     let mut kept = None;
-    let checked = match asked {
+    let (checked, has_answered) = match asked {
         What::Stored(asked) => {
             let (checked, ended) = check_stored(args, asked, &filter, knows_uses.then_some(&*inventory), context, collector, time)?;
             kept = Some(ended);
-            checked
+            (checked, true)
         }
         What::Served(input, settings) => {
             let options = Options { depth: args.depth, each_repository: args.each_repository, all };
@@ -105,6 +105,10 @@ fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
     }
     if format == Some("junit") {
         report::write(&report::junit::document(&checked.findings, |severity| args.fail_on.fails(severity))?)?;
+    }
+    // That nothing is known is said in all that was wanted first.
+    if !has_answered {
+        bail!("nothing was checked: no registry answered");
     }
     Ok(checked)
 }
@@ -162,7 +166,7 @@ fn served(args: &Args, context: &Context, inventory: &mut Inventory) -> anyhow::
     Ok(What::Served(input, Box::new(settings)))
 }
 
-/// Checks registries that are asked over HTTP.
+/// Checks registries that are asked over HTTP; gives back too whether any answered.
 #[expect(clippy::too_many_arguments, reason = "they are used up by the one call")]
 fn check_served(
     context: &Context,
@@ -173,7 +177,7 @@ fn check_served(
     options: Options,
     filter: &Rc<RepositoryFilter>,
     time: DateTime<Utc>,
-) -> anyhow::Result<Checked> {
+) -> anyhow::Result<(Checked, bool)> {
     collector.begin(time, scope(&input.registries, options.depth))?;
     collector.not_asked(input.not_asked);
     let is_listed = input.unlisted.is_empty();
@@ -189,10 +193,7 @@ fn check_served(
     if nothing {
         context.say("nothing to check: standard input names no image that is asked for");
     }
-    if !outcome.answered {
-        bail!("nothing was checked: no registry answered");
-    }
-    Ok(checked)
+    Ok((checked, outcome.answered))
 }
 
 /// What is looked at, for the header.
