@@ -120,6 +120,13 @@ impl Error {
         self
     }
 
+    /// The same error without its way out, for who knows another.
+    #[must_use]
+    pub fn without_hint(mut self) -> Self {
+        Arc::make_mut(&mut self.0).hint = None;
+        self
+    }
+
     /// The same error, which is not the registry's.
     pub(super) fn of_another_host(mut self) -> Self {
         Arc::make_mut(&mut self.0).is_foreign = true;

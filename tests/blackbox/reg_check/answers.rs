@@ -199,7 +199,10 @@ fn without_a_catalog_what_is_named_is_a_repository() {
     let _ = asked.proxy.always(|request| request.path() == "/v2/_catalog", Response::error(401, "UNAUTHORIZED"));
     let ran = check(&format!("{}/team/app", asked.proxy.host())).run().succeeds().stderr_has("shows no catalog");
     assert_eq!((&ran.the("trailer")["healthy"], &ran.the("trailer")["complete"]), (&json!(1), &json!(false)));
-    check(asked.proxy.host()).run().status(2).stderr_has("name its repositories");
+    let ran = check(asked.proxy.host()).run().status(2).stderr_has("name its repositories as operands").stderr_lacks("standard input");
+    assert!(the(&ran, "not-asked")["detail"].as_str().unwrap().contains("name its repositories as operands"), "{ran}");
+    let ran = check(&format!("{}/team/lost", asked.proxy.host())).run().succeeds().stderr_lacks("standard input");
+    assert!(the(&ran, "repository-ghost")["detail"].as_str().unwrap().starts_with("it was named, and the registry says"), "{ran}");
 }
 
 #[test]

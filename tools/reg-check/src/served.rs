@@ -163,6 +163,7 @@ async fn names(asker: &Asker, registered: &Registered, send: &impl Fn(Event)) ->
                 names.repositories.extend(page.into_iter().filter(is_within).map(|name| (name, NamedBy::Catalog)));
             }
             Err(error) if !names.answered && !prefixes.is_empty() && error.is_no_catalog() => {
+                let error = error.without_hint();
                 send(Event::Say(format!(
                     "{host} shows no catalog ({error}): looked at are the repositories of exactly the names given, and nothing below them"
                 )));
@@ -172,6 +173,16 @@ async fn names(asker: &Asker, registered: &Registered, send: &impl Fn(Event)) ->
             }
             Err(error) => {
                 let what = if names.answered { "its catalog broke off" } else { "cannot be asked" };
+                let shows_none = !names.answered && !error.is_rejected() && matches!(error.status(), Some(401 | 403 | 404 | 405));
+                // The client's own way out is that of a tool that reads names from standard input.
+                let error = if shows_none || error.is_unsupported() {
+                    format!(
+                        "{}; where a registry shows no catalog, name its repositories as operands ({host}/REPOSITORY)",
+                        error.without_hint()
+                    )
+                } else {
+                    error.to_string()
+                };
                 send(Event::Say(format!("{host}: {what}: {error}")));
                 send(lone(host, None, format!("{what}: {error}")));
                 names.complete = false;
