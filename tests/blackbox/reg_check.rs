@@ -98,6 +98,13 @@ fn a_part_of_a_registry_or_one_image_may_be_named() {
     assert_eq!(told(&ran), ["repository-ghost warning -"]);
     let ran = check(&format!("{}/team/app:9", registry.host())).run().status(1);
     assert_eq!(told(&ran), ["manifest-missing error 9"]);
+    // By its digest no less, whether anybody uses it or not.
+    let none = Inventory::of("prod").uses_ten_others().write();
+    for repository in ["team/app", "team/nothing"] {
+        let image = format!("{}/{repository}@{}", registry.host(), digest_of(b"gone"));
+        assert_eq!(told(&check(&image).run().status(1)), ["manifest-missing error -"]);
+        assert_eq!(told(&check(&image).arg("--in-use").arg(none.path()).run().status(1)), ["manifest-missing error -"]);
+    }
     let ran = Tool::new("reg-check")
         .args([&format!("{}/team/app:9", registry.host()), &format!("{}/team/app:8", registry.host())])
         .run()

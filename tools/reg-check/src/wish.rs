@@ -59,6 +59,8 @@ pub(crate) struct TagWish {
     pub(crate) listed: bool,
     /// What it led to when it was listed.
     pub(crate) listed_as: Option<Digest>,
+    /// An operand names it.
+    pub(crate) named: bool,
 }
 
 /// Why a digest is asked for.
@@ -68,6 +70,8 @@ pub(crate) struct DigestWish {
     pub(crate) image: bool,
     /// Tags that led to it when it was listed: they are its names if it is gone.
     pub(crate) listed_as: BTreeSet<Tag>,
+    /// An operand names it.
+    pub(crate) named: bool,
 }
 
 /// Something that runs.
@@ -81,13 +85,25 @@ pub(crate) struct Running {
 
 impl Wish {
     /// Adds a name that somebody wrote.
-    pub(crate) fn add_named(&mut self, tag: Option<Tag>, digest: Option<Digest>) {
+    fn add_named(&mut self, tag: Option<Tag>, digest: Option<Digest>) {
         match (tag, digest) {
             // The digest decides what is pulled.
             (_, Some(digest)) => self.digests.entry(digest).or_default().image = true,
             (Some(tag), None) => {
                 self.tags.entry(tag).or_default();
             }
+            (None, None) => {}
+        }
+    }
+
+    /// Adds the image that an operand names.
+    pub(crate) fn add_operand(&mut self, reference: &Reference) {
+        match (&reference.tag, &reference.digest) {
+            (_, Some(digest)) => {
+                let wish = self.digests.entry(digest.clone()).or_default();
+                (wish.image, wish.named) = (true, true);
+            }
+            (Some(tag), None) => self.tags.entry(tag.clone()).or_default().named = true,
             (None, None) => {}
         }
     }
@@ -239,7 +255,7 @@ pub(crate) fn by_registry(named: &[Named]) -> Vec<Registered> {
             Named::Image(scheme, reference) => {
                 registered.scheme = registered.scheme.max(*scheme);
                 let wish = registered.repositories.entry(reference.repository.clone()).or_default();
-                wish.add_named(reference.tag.clone(), reference.digest.clone());
+                wish.add_operand(reference);
             }
         }
     }
@@ -310,7 +326,8 @@ mod tests {
         let hosts: Vec<&str> = all.iter().map(|registered| registered.host.as_str()).collect();
         assert_eq!(hosts, ["b.local", "a.local"]);
         assert_eq!((all[0].prefixes(), all[1].prefixes()), (vec!["w".to_owned(), "x".to_owned()], vec!["y".to_owned()]));
-        assert_eq!(all[1].repositories.values().next().unwrap().tags.len(), 2);
+        let tags = &all[1].repositories.values().next().unwrap().tags;
+        assert_eq!((tags.len(), tags.values().all(|tag| tag.named)), (2, true));
         let whole = by_registry(&["b.local/x", "b.local", "b.local/y"].map(|text| Named::parse(text).unwrap()));
         assert_eq!(whole[0].catalog.as_deref(), Some(&[][..]));
     }

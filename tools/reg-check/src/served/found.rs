@@ -22,6 +22,8 @@ pub(crate) struct Found {
     /// The manifests that were served whole.
     pub(crate) manifests: HashMap<Digest, Rc<Info>>,
     pub(crate) faults: Vec<Fault>,
+    /// The tags and digests that operands name.
+    pub(crate) named: (BTreeSet<Tag>, BTreeSet<Digest>),
     /// Whether its tags could not be listed, so that not all of it is known.
     pub(crate) has_unseen_tags: bool,
 }
@@ -162,10 +164,14 @@ impl Leads<'_> {
         let mut tags: BTreeSet<String> = faults.iter().flat_map(|fault| &fault.tags).map(ToString::to_string).collect();
         let mut content = BTreeSet::new();
         let mut platforms = BTreeSet::new();
+        let (named_tags, named_digests) = &self.found.named;
+        let mut is_named = faults.iter().any(|fault| fault.tags.iter().any(|tag| named_tags.contains(tag)));
         // What is about what runs says itself which tag it means.
         let is_of_use = matches!(first.problem, Problem::TagMoved | Problem::RunningDigestGone);
         for anchor in faults.iter().filter(|_| !is_of_use).filter_map(|fault| fault.anchor()) {
             for digest in self.above(anchor) {
+                is_named |= named_digests.contains(digest);
+                is_named |= self.tags_of.get(digest).into_iter().flatten().any(|tag| named_tags.contains(*tag));
                 tags.extend(self.tags_of.get(digest).into_iter().flatten().map(ToString::to_string));
                 content.insert(digest.clone());
                 content.extend(self.found.manifests.get(digest).and_then(|info| info.config.clone()));
@@ -180,6 +186,10 @@ impl Leads<'_> {
         let mut draft = draft(first);
         if others > 1 {
             draft.detail = format!("{}, and {} manifests need it", first.detail, others);
+        }
+        // Who names an image wants to know whether that one can be had.
+        if is_named && draft.weight == Weight::Broken {
+            draft.weight = Weight::Wanted;
         }
         if first.of_registry && faults.len() > 1 {
             (draft.digest, draft.manifest) = (None, None);
@@ -359,6 +369,28 @@ mod tests {
             (&batch.drafts[0].tags[..], &batch.drafts[0].detail[..]),
             (&["1", "2", "latest"].map(str::to_owned)[..], "3 requests were not made: too many requests")
         );
+    }
+
+    #[test]
+    fn what_is_broken_in_an_image_that_was_named_is_wanted() {
+        let weights = |named: (&[&str], &[&str])| {
+            let mut found = found();
+            found.named = (named.0.iter().copied().map(tag).collect(), named.1.iter().copied().map(digest).collect());
+            found.faults.push(missing("layer", "amd"));
+            found.faults.push(Fault::new(Problem::ManifestInvalid, Weight::Stumble, "").of_digest(&digest("amd")));
+            let mut weights: Vec<_> = batch(found).drafts.into_iter().map(|draft| draft.weight).collect();
+            weights.sort_unstable();
+            weights
+        };
+        for (tags, digests, expected) in [
+            (&[][..], &[][..], Weight::Broken),
+            (&["2"], &["arm"], Weight::Broken),
+            (&["latest"], &[], Weight::Wanted),
+            (&[], &["index"], Weight::Wanted),
+            (&[], &["amd"], Weight::Wanted),
+        ] {
+            assert_eq!(weights((tags, digests)), [Weight::Stumble, expected], "{tags:?} {digests:?}");
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub(crate) async fn check(asker: &Asker, plan: Plan) -> Found {
         descended: RefCell::default(),
         lost: RefCell::default(),
     };
+    {
+        let named = &mut reading.found.borrow_mut().named;
+        named.0.extend(wish.tags.iter().filter(|(_, wish)| wish.named).map(|(tag, _)| tag.clone()));
+        named.1.extend(wish.digests.iter().filter(|(_, wish)| wish.named).map(|(digest, _)| digest.clone()));
+    }
     if let Some(by) = wish.list {
         reading.list(&mut wish, by).await;
     }
@@ -553,8 +558,10 @@ impl Reading<'_> {
         }
         // What the catalog named and nobody else is told of already.
         let text = "the registry says that it does not know the repository (NAME_UNKNOWN)";
-        let fault = Fault { tags, ..Fault::new(Problem::RepositoryGhost, Weight::Broken, text) };
         let mut found = self.found.borrow_mut();
+        // Of tags the draft tells.
+        let weight = if digests.is_disjoint(&found.named.1) { Weight::Broken } else { Weight::Wanted };
+        let fault = Fault { tags, ..Fault::new(Problem::RepositoryGhost, weight, text) };
         found.faults.retain(|fault| fault.problem != Problem::RepositoryGhost);
         found.faults.push(fault);
     }
