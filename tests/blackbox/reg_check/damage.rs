@@ -128,6 +128,31 @@ fn what_breaks_its_schema_is_a_warning() {
 }
 
 #[test]
+fn a_layer_whose_size_is_none_is_of_no_wrong_size() {
+    // As a server serves it: Distribution takes no negative size.
+    let (config, layer) = (digest_of(b"{}"), digest_of(b"layer"));
+    for size in [json!(-5), json!(null)] {
+        let server = ScriptedServer::start();
+        let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": OCI_CONFIG, "digest": config, "size": 2},
+            "layers": [{"mediaType": OCI_LAYER, "digest": layer, "size": size}]})
+        .to_string();
+        let served = Response::manifest(OCI_MANIFEST, manifest.clone());
+        server.on("GET", "/v2/team/app/manifests/1", served.clone());
+        server.on("GET", &format!("/v2/team/app/manifests/{}", digest_of(manifest.as_bytes())), served);
+        for (digest, body) in [(&config, "{}"), (&layer, "layer")] {
+            for method in ["GET", "HEAD"] {
+                server.on(method, &format!("/v2/team/app/blobs/{digest}"), Response::text(200, body));
+            }
+        }
+        for depth in ["blobs", "content"] {
+            let ran = check(&format!("{}/team/app:1", server.host())).args(["--depth", depth]).run().succeeds();
+            assert_eq!(told(&ran), ["manifest-invalid warning 1"], "{ran}");
+        }
+    }
+}
+
+#[test]
 fn layers_that_lie_elsewhere_need_not_be_there() {
     let registry = Registry::with().set("/validation/manifests/urls/allow", json!(["^https://"])).start();
     let config = registry.client().put_blob("team/app", b"{}");

@@ -1,9 +1,12 @@
 //! What one manifest says and what is wrong with it by itself, whatever the registry has of what it names. Pure.
 
+use std::collections::HashSet;
+
 use common::digest::Digest;
 use common::manifest::{Child, Manifest, violations};
 use common::record::{Blob, Problem};
 use common::registry::Served;
+use serde_json::Value;
 
 use crate::draft::Weight;
 
@@ -19,6 +22,8 @@ pub(crate) struct Info {
     pub(crate) blobs: Vec<Blob>,
     /// Whether the sizes of its blobs are known; schema 1 has none.
     pub(crate) has_sizes: bool,
+    /// Blobs whose size it leaves out, or says wrongly, such as a negative one: the schema tells that, and no size is compared.
+    pub(crate) unsized_blobs: HashSet<Digest>,
     pub(crate) subject: Option<Digest>,
     /// What is wrong with it.
     pub(crate) wrong: Vec<(Problem, Weight, String)>,
@@ -59,7 +64,28 @@ pub(crate) fn look(digest: &Digest, served: &Served) -> Info {
     blobs.retain(|blob| !elsewhere.contains(&blob.digest));
     // A manifest that names itself would be looked at for ever.
     let children = children.into_iter().filter(|child| child.digest != *digest).collect();
-    Info { size, children, config, has_image_config, blobs, has_sizes: embedded_config.is_none(), subject, wrong }
+    // What is no size is read as 0, which is one.
+    let unsized_blobs = if blobs.iter().any(|blob| blob.size == 0) { unsized_blobs(&served.bytes) } else { HashSet::new() };
+    Info { size, children, config, has_image_config, blobs, has_sizes: embedded_config.is_none(), unsized_blobs, subject, wrong }
+}
+
+/// The digests that stand anywhere in a manifest without a size that is one.
+fn unsized_blobs(bytes: &[u8]) -> HashSet<Digest> {
+    let mut found = HashSet::new();
+    let mut open: Vec<Value> = serde_json::from_slice(bytes).into_iter().collect();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(values) => open.extend(values),
+            Value::Object(object) => {
+                let digest = object.get("digest").and_then(Value::as_str).and_then(|digest| digest.parse().ok());
+                let has_size = object.get("size").and_then(Value::as_f64).is_some_and(|size| size >= 0.0);
+                found.extend(digest.filter(|_| !has_size));
+                open.extend(object.into_iter().map(|(_, value)| value));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The media type that a manifest bears, where it bears one. Of signed schema 1 there is none.
@@ -75,7 +101,7 @@ fn own_type(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -133,6 +159,22 @@ mod tests {
             ("{\"manifests\":[{}]}", Some(TYPE), None, vec![(ManifestInvalid, Weight::Broken)]),
         ] {
             assert_eq!(problems(&looked(body, content_type, said)), expected, "{body} {content_type:?} {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_told_from_none_at_all() {
+        let body = image().to_string();
+        for (size, expected) in [
+            ("\"size\":7", false),
+            ("\"size\":0", false),
+            ("\"size\":-7", true),
+            ("\"size\":null", true),
+            ("\"size\":\"7\"", true),
+            ("\"other\":7", true),
+        ] {
+            let info = looked(&body.replace("\"size\":7", size), Some(TYPE), None);
+            assert_eq!(info.unsized_blobs.contains(&Digest::of(b"layer")), expected, "{size}");
         }
     }
 

@@ -376,7 +376,8 @@ impl Reading<'_> {
                     Depth::Blobs => Look::Presence,
                     Depth::Content => Look::Content,
                 };
-                wanted.push((manifest.clone(), Need { blob: blob.clone(), has_size: info.has_sizes, name }, look));
+                let has_size = info.has_sizes && !info.unsized_blobs.contains(&blob.digest);
+                wanted.push((manifest.clone(), Need { blob: blob.clone(), has_size, name }, look));
             }
         }
         // So that the same thing is asked for in the same order, whatever a table says.
@@ -601,7 +602,8 @@ struct Need {
 fn lacking(need: &Need, lack: Lack) -> Fault {
     match lack {
         Lack::Missing | Lack::NoRepository => {
-            let text = format!("the {} of {} bytes is not there (BLOB_UNKNOWN)", need.name, need.blob.size);
+            let size = if need.has_size { format!(" of {} bytes", need.blob.size) } else { String::new() };
+            let text = format!("the {}{size} is not there (BLOB_UNKNOWN)", need.name);
             Fault::new(Problem::BlobMissing, Weight::Broken, text)
         }
         Lack::Refused(why) => Fault::new(Problem::BlobUnreachable, Weight::Broken, why),
