@@ -20,8 +20,8 @@ const CLOCK: &str = ".reg-gc/clock";
 /// # Errors
 /// Another tool at work, and a storage that cannot be written to.
 pub fn take(root: &Folder) -> anyhow::Result<File> {
-    let file =
-        runs::make_own(root, OWN).and_then(|_| open(root, FILE)).context("the storage cannot be written to: opening .reg-gc/lock in it")?;
+    let opened = runs::make_own(root, OWN).and_then(|_| open(root, FILE));
+    let file = opened.context("the storage cannot be written to: opening .reg-gc/lock in it").map_err(runs::with_way_out)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => anyhow::bail!("another reg-gc or reg-fix is at work in this storage: wait for its end"),
@@ -42,10 +42,12 @@ pub fn time(root: &Folder) -> anyhow::Result<SystemTime> {
         file.write_all(b"\n")?;
         file.metadata()?.modified()
     };
-    time().context("the storage cannot be written to: writing .reg-gc/clock in it")
+    time().context("the storage cannot be written to: writing .reg-gc/clock in it").map_err(runs::with_way_out)
 }
 
 fn open(root: &Folder, path: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(root.fd(), path, flags, Mode::from_raw_mode(0o600))?.into())
+    let file = rustix::fs::openat(root.fd(), path, flags, Mode::from_raw_mode(0o600))?;
+    runs::give(&file, &root.own_status()?)?;
+    Ok(file.into())
 }

@@ -6,14 +6,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use crate::store::folder::{Folder, Kind};
+use crate::store::folder::{Folder, Kind, Status, is_symlink_error};
 use crate::store::layout;
 
 /// What a run has written about itself.
@@ -64,7 +64,7 @@ impl Runs {
     /// # Errors
     /// A folder that cannot be made, and a folder on another filesystem than what would be moved there.
     pub fn begin(&self, root: &Folder, now: DateTime<Utc>) -> anyhow::Result<Run> {
-        let trash = make_own(root, self.path).with_context(|| format!("making {}", self.path))?;
+        let trash = make_own(root, self.path).with_context(|| format!("making {}", self.path)).map_err(with_way_out)?;
         let device = trash.own_status()?.device;
         for path in [layout::BLOBS, layout::REPOSITORIES] {
             if root.status(path)?.is_some_and(|status| status.device != device) {
@@ -78,9 +78,15 @@ impl Runs {
         for attempt in 0..100 {
             let name = if attempt == 0 { first.clone() } else { format!("{first}-{attempt}") };
             match rustix::fs::mkdirat(trash.fd(), name.as_str(), Mode::from_raw_mode(0o700)) {
-                Ok(()) => return Run::of(&trash, name).with_context(|| format!("opening {}", self.path)),
+                Ok(()) => {
+                    let run = Run::of(&trash, name).with_context(|| format!("opening {}", self.path))?;
+                    give(run.folder.fd(), &root.own_status()?)?;
+                    return Ok(run);
+                }
                 Err(Errno::EXIST) => {}
-                Err(error) => return Err(io::Error::from(error)).with_context(|| format!("making {}/{name}", self.path)),
+                Err(error) => {
+                    return Err(io::Error::from(error)).with_context(|| format!("making {}/{name}", self.path)).map_err(with_way_out);
+                }
             }
         }
         anyhow::bail!("{} holds a hundred runs of this very second", self.path)
@@ -172,7 +178,9 @@ impl Run {
     /// What the system says.
     pub fn journal(&self) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(self.folder.fd(), JOURNAL, flags, Mode::from_raw_mode(0o600))?.into())
+        let journal = rustix::fs::openat(self.folder.fd(), JOURNAL, flags, Mode::from_raw_mode(0o600))?;
+        give(&journal, &self.folder.own_status()?)?;
+        Ok(journal.into())
     }
 
     /// Makes the folders of a path as they are below the root, and opens the last.
@@ -184,12 +192,13 @@ impl Run {
     }
 }
 
-/// Makes a folder below the root, if it is not there, that only its owner may enter.
+/// Makes a folder below the root, if it is not there, that only its owner may enter: the root's owner, whoever we are.
 ///
 /// # Errors
 /// What the system says.
 pub fn make_own(root: &Folder, path: &str) -> io::Result<Folder> {
     let mut made = String::new();
+    let like = root.own_status()?;
     for step in path.split('/') {
         if !made.is_empty() {
             made.push('/');
@@ -199,8 +208,37 @@ pub fn make_own(root: &Folder, path: &str) -> io::Result<Folder> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
+        // One that is there may have been made by a version that kept it to root.
+        give(root.folder(&made)?.ok_or(io::ErrorKind::NotFound)?.fd(), &like)?;
     }
     root.folder(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Gives what we made to whom another thing belongs: a run as root must not lock the registry's user out of the next.
+///
+/// # Errors
+/// What the system says of looking at it.
+pub fn give(made: impl AsFd, like: &Status) -> io::Result<()> {
+    let stat = rustix::fs::fstat(&made)?;
+    if (stat.st_uid, stat.st_gid) != (like.user, like.group) {
+        // Only root may give things away; who is not root made it as its own, which is the registry's then.
+        let _ = rustix::fs::fchown(&made, Some(Uid::from_raw(like.user)), Some(Gid::from_raw(like.group)));
+    }
+    Ok(())
+}
+
+/// An error of what lies beside the tree, with the way out where there is one.
+#[must_use]
+pub fn with_way_out(error: anyhow::Error) -> anyhow::Error {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let way_out = match cause {
+        Some(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            "it belongs to somebody else: run it as the registry's user, or as root, which gives what it makes to the owner of the storage"
+        }
+        Some(cause) if is_symlink_error(cause) => "it is a symbolic link, which is not followed: put a folder in its place",
+        _ => return error,
+    };
+    anyhow::anyhow!("{error:#}; {way_out}")
 }
 
 /// Makes the folders of `path` below `to`, with owners and permissions as they have below `from`, and opens the last.
@@ -228,11 +266,7 @@ pub fn mirror(from: &Folder, to: &Folder, path: &str) -> io::Result<Folder> {
     if let Some(original) = original.filter(|_| is_new) {
         let made = folder.own_status()?;
         let is_others = (made.user, made.group) != (original.user, original.group);
-        if is_others {
-            let (user, group) = (rustix::fs::Uid::from_raw(original.user), rustix::fs::Gid::from_raw(original.group));
-            // Only root may give things away; who is not root made it as its own, which is the registry's then.
-            let _ = rustix::fs::fchown(folder.fd(), Some(user), Some(group));
-        }
+        give(folder.fd(), &original)?;
         // Our umask took bits away, and a change of the owner takes others.
         if is_others || made.mode != original.mode {
             rustix::fs::fchmod(folder.fd(), mode)?;

@@ -203,6 +203,34 @@ fn what_is_made_belongs_to_whom_its_folder_belongs_to() {
     for path in [repository.join("_layers").as_path(), link.parent().unwrap(), &link] {
         assert_eq!(owned(path), (65_534, 65_534), "{}", path.display());
     }
+    // What lies beside the tree is the root's owner's, so that the registry's user can go on with it.
+    let list = |path: &std::path::Path| -> Vec<_> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    chown(tree.root(), Some(65_534), Some(65_534)).unwrap();
+    tree.storage().empty_tag_link("team/app", "v1");
+    fix(tree.root(), &["--yes"], &findings(tree.root())).run().succeeds();
+    Tool::new("reg-gc").arg("--store").arg(tree.root()).args(["--stopped", "--yes"]).run().succeeds();
+    let run = list(&tree.root().join(".reg-fix")).into_iter().find(|run| owned(run) == (65_534, 65_534)).unwrap();
+    assert_eq!(owned(&run.join("journal.jsonl")), (65_534, 65_534));
+    let own = [tree.root().join(".reg-fix"), tree.root().join(".reg-gc")];
+    for path in own.iter().chain(&list(&own[1])) {
+        assert_eq!(owned(path), (65_534, 65_534), "{}", path.display());
+    }
+}
+
+#[test]
+fn what_may_not_be_written_names_the_way_out() {
+    let (_folder, tree) = tree();
+    tree.storage().empty_tag_link("team/app", "v1");
+    let elsewhere = temporary();
+    for name in [".reg-gc", ".reg-fix"] {
+        let path = tree.root().join(name);
+        let _ = fs::remove_dir_all(&path);
+        std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap();
+        let ran = fix(tree.root(), &["--yes"], &findings(tree.root())).run().status(2);
+        ran.stderr_has(name).stderr_has("put a folder in its place");
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::Utc;
 use common::beside::lock;
+use common::beside::runs;
 use common::beside::source::{self, Source};
 use common::check::blobs::{Data, State};
 use common::check::judge::Known as _;
@@ -381,7 +382,10 @@ impl Mending<'_> {
     /// Carries the steps out, looks at what came of them, and goes on with what is seen of that.
     fn act(&mut self, steps: Vec<Step>, mirror: Option<&Mirror>, header: &Header) -> anyhow::Result<(Vec<Repair>, Option<String>)> {
         let now = Utc::now();
-        let purged = RUNS.purge(self.root, now - self.args.keep_runs.delta()).context("removing old runs")?;
+        let purged = RUNS
+            .purge(self.root, now - self.args.keep_runs.delta())
+            .context("removing old runs from .reg-fix")
+            .map_err(runs::with_way_out)?;
         purged.failed.iter().for_each(|sentence| self.context.say(sentence));
         let memory = self.remember(&steps)?;
         if steps.iter().all(|step| step.act == Act::None) {

@@ -61,7 +61,7 @@ pub(crate) fn catch_up(root: &Folder, memory: &Memory) -> anyhow::Result<()> {
     if !memory.is_shared() {
         return Ok(());
     }
-    for Begun { name, .. } in RUNS.kept(root).context("reading the runs")? {
+    for Begun { name, .. } in RUNS.kept(root).context("reading the runs in .reg-fix")? {
         let Some(run) = RUNS.open(root, &name)? else { continue };
         let open = entries(&run).with_context(|| format!("reading the journal of run {name}"))?;
         let items: Vec<Forget> = open.iter().filter(|entry| !entry.is_ended).filter_map(|entry| forgets(&entry.record)).collect();
@@ -82,7 +82,7 @@ fn forgets(record: &Repair) -> Option<Forget> {
 
 /// Lists the runs, or takes some back.
 pub(crate) fn run(args: &Args, context: &Context, source: &Source, root: &Folder, wanted: Option<&str>) -> anyhow::Result<Status> {
-    let kept = RUNS.kept(root).context("reading the runs")?;
+    let kept = RUNS.kept(root).context("reading the runs in .reg-fix").map_err(runs::with_way_out)?;
     let Some(wanted) = wanted else { return list(args, context, root, &kept) };
     let mut chosen = Vec::new();
     for Begun { name, .. } in kept.iter().rev() {

@@ -120,6 +120,7 @@ impl Candidates {
             runs::make_own(root, OWN)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = File::from(rustix::fs::openat(root.fd(), NEW, flags, Mode::from_raw_mode(0o600))?);
+            runs::give(&file, &root.own_status()?)?;
             let mut lines = BufWriter::new(file);
             serde_json::to_writer(&mut lines, &Head { version: VERSION, restarted: restarted.or(self.restarted), blobs: later.len() })?;
             lines.write_all(b"\n")?;
