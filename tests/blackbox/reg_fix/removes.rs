@@ -190,7 +190,11 @@ fn what_is_lost_is_fetched_from_another_registry() {
     assert_eq!(changes(&damaged, &snapshot(&root)), [""; 0]);
     // Who has it not, or may not be asked.
     let stranger = Registry::start();
-    fix(&root, &["--from", stranger.host(), "--stopped", "--yes"], &found).run().status(1).stdout_has("\"failed\"");
+    fix(&root, &["--from", stranger.host(), "--drop", "--stopped", "--yes"], &found)
+        .run()
+        .status(1)
+        .stdout_has("\"failed\"")
+        .stdout_has("without --from");
     assert_eq!(changes(&damaged, &snapshot(&root)), [""; 0], "what is bad goes only when what is good is there");
     let ran = fix(&root, &["--from", &from, "--stopped", "--yes"], &found).run().status(1);
     assert!(!ran.stdout().contains("secret"));

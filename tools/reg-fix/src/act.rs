@@ -162,7 +162,7 @@ impl Acting<'_> {
             mirror.fetch(digest, is_manifest, &named, &mut file)
         })();
         if let Err(why) = fetched {
-            return Ok(Err(why));
+            return Ok(Err(format!("{why}: push it again, or take away what needs it with --drop and without --from")));
         }
         // Only now, with the good content at hand, what is bad goes.
         if matches!(root.status(path), Ok(Some(_))) {

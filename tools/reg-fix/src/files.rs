@@ -114,6 +114,23 @@ pub(crate) fn write(root: &Folder, path: &str, bytes: &[u8], before: Option<&[u8
     written
 }
 
+/// Takes away the files beside a link that we were killed over. Those of registries have other names, and nobody else of us is at work.
+pub(crate) fn sweep(root: &Folder, path: &str) -> io::Result<()> {
+    let (above, name) = split(path);
+    let Some(folder) = root.folder(above)? else { return Ok(()) };
+    let mut ours = Vec::new();
+    folder.list(|entry, kind| {
+        let number = std::str::from_utf8(entry).ok().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".tmp"));
+        if kind == Kind::File && number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
+            ours.push(entry.to_owned());
+        }
+    })?;
+    for entry in ours {
+        rustix::fs::unlinkat(folder.fd(), entry.as_slice(), AtFlags::empty())?;
+    }
+    Ok(())
+}
+
 /// Renames something to where nothing is.
 pub(crate) fn rename_new(from: &Folder, name: &str, to: &Folder, new: &str) -> rustix::io::Result<()> {
     match rustix::fs::renameat_with(from.fd(), name, to.fd(), new, RenameFlags::NOREPLACE) {
@@ -188,6 +205,13 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let mode = |path: &str| fs::metadata(temporary.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("a/b"), mode("a/b/link")), (0o750, 0o640));
-        assert_eq!(fs::read_dir(temporary.path().join("a/b")).unwrap().count(), 1, "no temporary file is left");
+        let count = || fs::read_dir(temporary.path().join("a/b")).unwrap().count();
+        assert_eq!(count(), 1, "no temporary file is left");
+        for name in ["link.17.tmp", "link.tmp", "link.0a-1.tmp"] {
+            fs::write(temporary.path().join("a/b").join(name), "").unwrap();
+        }
+        sweep(&root, "a/b/link").unwrap();
+        sweep(&root, "none/link").unwrap();
+        assert_eq!(count(), 3, "only what is ours goes");
     }
 }

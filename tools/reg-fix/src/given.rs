@@ -9,41 +9,76 @@ use common::cli::{Context, Refused};
 use common::jsonl::{Place, Reader, Sections};
 use common::record::{Finding, Kind};
 
-/// Reads all findings. A stream that was cut is refused: what it lacks may be what says that something is in use.
-pub(crate) fn read(paths: &[PathBuf], context: &Context) -> anyhow::Result<Vec<Finding>> {
+/// Reads all findings. A stream that was cut is refused: what it lacks may be what says that something is in use. So is one that was
+/// thinned, where something may be taken away (`drop`).
+pub(crate) fn read(paths: &[PathBuf], drop: bool, context: &Context) -> anyhow::Result<Vec<Finding>> {
+    let read_one = |name: &str, input: Box<dyn BufRead>| {
+        let given = read_one(name, input, drop)?;
+        if given.is_partial {
+            context.say(format_args!("{name}: the check could not look at everything, and what it did not see is not mended"));
+        }
+        anyhow::Ok(given.findings)
+    };
     let from_stdin = || context.filter_input("findings of reg-check", "reg-check --store DIR --fail-on never | reg-fix --store DIR");
     if paths.is_empty() {
-        return read_one("standard input", from_stdin()?);
+        return read_one("standard input", Box::new(from_stdin()?));
     }
     let mut findings = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            findings.extend(read_one("standard input", from_stdin()?)?);
+            findings.extend(read_one("standard input", Box::new(from_stdin()?))?);
             continue;
         }
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("opening the findings {name}"))?;
-        findings.extend(read_one(&name, BufReader::new(file))?);
+        findings.extend(read_one(&name, Box::new(BufReader::new(file)))?);
     }
     Ok(findings)
 }
 
-fn read_one(name: &str, mut input: impl BufRead) -> anyhow::Result<Vec<Finding>> {
+/// What one input held.
+#[derive(Debug, Default)]
+struct Given {
+    findings: Vec<Finding>,
+    /// Whether a check says that it could not look at everything.
+    is_partial: bool,
+}
+
+fn read_one(name: &str, mut input: impl BufRead, drop: bool) -> anyhow::Result<Given> {
     let begins = input.fill_buf().with_context(|| format!("reading {name}"))?;
     if begins.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         // Whole by its bracket.
-        return serde_json::from_reader(input).with_context(|| format!("{name} begins as the array of a report's findings.json"));
+        let read = serde_json::from_reader(input).map_err(|error: serde_json::Error| {
+            let cause = format!("{name} begins as the array of a report's findings.json: {error}");
+            if error.is_eof() { Refused(format!("{cause}: it was cut off")).into() } else { anyhow::Error::msg(cause) }
+        });
+        return Ok(Given { findings: read?, is_partial: false });
     }
     let mut reader = Reader::new(name, input);
     let mut sections = Sections::default();
-    let mut findings = Vec::new();
+    let mut given = Given::default();
+    // Where the findings of a section of reg-check begin: what others count is not known.
+    let mut first = None;
     while let Some(line) = reader.next_line().map_err(refused)? {
-        if let Place::Within(Kind::Finding) = sections.place(&line).map_err(refused)? {
-            findings.push(line.parse()?);
+        match sections.place(&line).map_err(refused)? {
+            Place::Header(header) => first = (header.tool == "reg-check").then_some(given.findings.len()),
+            Place::Within(Kind::Finding) => given.findings.push(line.parse()?),
+            Place::Within(_) => {}
+            Place::Trailer(trailer) => {
+                given.is_partial |= !trailer.complete;
+                let came = first.map(|first| (given.findings.len() - first) as u64);
+                if let Some(came) = came.filter(|came| drop && *came < trailer.records) {
+                    return Err(Refused(format!(
+                        "{name} holds {came} of {} findings, and what it lacks may say that something is in use: give --drop all that reg-check wrote",
+                        trailer.records
+                    ))
+                    .into());
+                }
+            }
         }
     }
     sections.finish(name).map_err(refused)?;
-    Ok(findings)
+    Ok(given)
 }
 
 /// What is no whole section is refused, and the rest is an error.
@@ -60,7 +95,7 @@ mod tests {
     const TRAILER: &str = r#"{"type":"trailer","complete":true,"records":1}"#;
 
     fn read(text: &str) -> Result<usize, (bool, String)> {
-        let read = read_one("input", text.as_bytes()).map(|findings| findings.len());
+        let read = read_one("input", text.as_bytes(), true).map(|given| given.findings.len());
         read.map_err(|error| (error.chain().any(|cause| cause.is::<Refused>()), format!("{error:#}")))
     }
 
@@ -73,7 +108,10 @@ mod tests {
         assert!(is_refused(""));
         assert!(is_refused(FINDING), "a filter dropped the header");
         assert!(is_refused(&format!("{HEADER}\n{FINDING}\n")), "the trailer is missing");
-        assert!(!is_refused(&format!("[{FINDING}")));
+        assert!(is_refused(&format!("[{FINDING}")));
+        assert!(!is_refused("[7]"));
+        assert!(is_refused(&format!("{HEADER}\n{TRAILER}\n")), "a finding less than are counted");
+        assert_eq!(read_one("input", format!("{HEADER}\n{TRAILER}\n").as_bytes(), false).unwrap().findings.len(), 0);
         let (refused, text) = read(&format!("{HEADER}\n{{\"type\":\"finding\"}}\n{TRAILER}\n")).unwrap_err();
         assert!(!refused && text.contains("2"), "{text}");
     }

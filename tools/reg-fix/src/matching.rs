@@ -40,7 +40,7 @@ pub(crate) fn asks(finding: &Finding, registry: Option<&str>) -> Asks {
         ) => nothing("it only costs space: reg-gc takes it away"),
         (Problem::Foreign, _) => nothing("it is not a registry's, and is left to whoever put it there"),
         (_, Severity::Info) => nothing("it is good to know, and nothing to be mended"),
-        (Problem::Other, _) => Asks::TooMuch("this version does not know the problem".to_owned()),
+        (Problem::Other, _) => Asks::TooMuch("this version does not know the problem: a newer reg-fix may mend it".to_owned()),
         (Problem::Unreadable, _) => {
             Asks::TooMuch("it cannot be read: look at the disk, or at the permissions, or at what a symbolic link leads to".to_owned())
         }

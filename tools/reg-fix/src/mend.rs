@@ -50,9 +50,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Status> {
         Some((host, prefix)) => Some(Mirror::open(&host, prefix, &args.reaching.settings(Some(&host))?)?),
         None => None,
     };
-    let findings = given::read(&args.findings, context)?;
+    let findings = given::read(&args.findings, args.drop, context)?;
     let held = Held::of(&findings);
     let _lock = if args.yes { Some(lock::take(&root)?) } else { None };
+    if args.yes {
+        undo::sweep(&root)?;
+    }
     let tree = Tree::read(open()?, Depth::Blobs);
     let options = Options { drop: args.drop, from: mirror.is_some() };
     let own = registry.as_ref().map(ToString::to_string);

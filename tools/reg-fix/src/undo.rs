@@ -70,6 +70,20 @@ pub(crate) fn catch_up(root: &Folder, memory: &Memory) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes away what runs left beside links that were killed while they wrote these.
+pub(crate) fn sweep(root: &Folder) -> anyhow::Result<()> {
+    for Begun { name, .. } in RUNS.kept(root).context("reading the runs in .reg-fix").map_err(runs::with_way_out)? {
+        let Some(run) = RUNS.open(root, &name)? else { continue };
+        let entries = entries(&run).with_context(|| format!("reading the journal of run {name}"))?;
+        for record in entries.iter().filter(|entry| !entry.is_ended).map(|entry| &entry.record) {
+            if let (RepairAction::Link, Some(path)) = (record.action, &record.path) {
+                files::sweep(root, path).with_context(|| format!("taking away what run {name} left beside {path}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What a registry must forget when what lies at a record's path goes.
 fn forgets(record: &Repair) -> Option<Forget> {
     let path = record.path.as_deref()?;
@@ -223,6 +237,9 @@ impl Undo<'_> {
             None => None,
         };
         let after = record.after.as_deref().unwrap_or_default().as_bytes();
+        if self.yes {
+            files::sweep(self.root, path)?;
+        }
         let now = files::read(self.root, path)?;
         if now == before {
             return Ok(unchanged());
