@@ -142,6 +142,10 @@ fn many_repositories_cost_no_more_each() {
     let began = std::time::Instant::now();
     let ran = fix(tree.root(), &[], &found).run().status(1);
     assert_eq!(told(&ran).len(), found.len());
+    // As many of one repository are looked up.
+    tree.storage().empty_tag_link("team/app", "v1");
+    let found: Vec<_> = (0..30_000).map(|n| by_http("team/app", "tag-unreachable", json!({"tag": format!("v{n}")}))).collect();
+    assert_eq!(told(&fix(tree.root(), &[], &found).run().succeeds()).iter().filter(|one| **one == pair("link", "planned")).count(), 1);
     // Squared it takes a minute.
     assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
 }

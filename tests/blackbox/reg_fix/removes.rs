@@ -194,7 +194,8 @@ fn what_is_lost_is_fetched_from_another_registry() {
         .run()
         .status(1)
         .stdout_has("\"failed\"")
-        .stdout_has("without --from");
+        .stdout_has("without --from")
+        .stderr_has("RESTART THE REGISTRY");
     assert_eq!(changes(&damaged, &snapshot(&root)), [""; 0], "what is bad goes only when what is good is there");
     let ran = fix(&root, &["--from", &from, "--stopped", "--yes"], &found).run().status(1);
     assert!(!ran.stdout().contains("secret"));

@@ -1,6 +1,6 @@
 //! Which of the faults that are seen now a finding means. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use common::check::{Fault, Weight};
 use common::digest::Digest;
@@ -48,29 +48,49 @@ pub(crate) fn asks(finding: &Finding, registry: Option<&str>) -> Asks {
     }
 }
 
-/// Which of these faults it means: the one in its place, else all that are about the same thing.
-pub(crate) fn meant(finding: &Finding, faults: &[Fault]) -> Vec<usize> {
-    let of_repository = |fault: &Fault| match (&finding.repository, &fault.repository) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    };
-    let choose = |is_meant: &dyn Fn(&Fault) -> bool| -> Vec<usize> {
-        let all = faults.iter().enumerate();
-        all.filter(|(_, fault)| fault.weight != Weight::Space && of_repository(fault) && is_meant(fault)).map(|(place, _)| place).collect()
-    };
-    let tells_no_more = finding.tag.is_none() && finding.tags.is_empty() && finding.digest.is_none() && finding.manifest.is_none();
-    match &finding.path {
-        Some(path) => choose(&|fault| fault.path == *path),
-        // Of a repository that is in no catalog nobody can say more.
-        None if finding.repository.is_some() && tells_no_more => choose(&|_| true),
-        None => choose(&|fault| {
-            let is_of = |digest: &Digest| {
-                fault.digest.as_ref() == Some(digest) || fault.manifest.as_ref() == Some(digest) || fault.content.contains(digest)
-            };
-            finding.digest.as_ref().is_some_and(is_of)
-                || finding.manifest.as_ref().is_some_and(is_of)
-                || finding.tag.iter().chain(&finding.tags).any(|tag| fault.tags.contains(tag))
-        }),
+/// The faults of a repository, to be found by what findings say: both may be many.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    faults: &'a [Fault],
+    paths: HashMap<&'a str, Vec<usize>>,
+    tags: HashMap<&'a str, Vec<usize>>,
+    digests: HashMap<&'a Digest, Vec<usize>>,
+}
+
+impl<'a> Seen<'a> {
+    /// Those of faults that cost more than space.
+    pub(crate) fn of(faults: &'a [Fault]) -> Self {
+        let mut seen = Self { faults, paths: HashMap::new(), tags: HashMap::new(), digests: HashMap::new() };
+        for (place, fault) in faults.iter().enumerate().filter(|(_, fault)| fault.weight != Weight::Space) {
+            seen.paths.entry(&fault.path).or_default().push(place);
+            for tag in &fault.tags {
+                seen.tags.entry(tag).or_default().push(place);
+            }
+            for digest in fault.digest.iter().chain(&fault.manifest).chain(&fault.content) {
+                seen.digests.entry(digest).or_default().push(place);
+            }
+        }
+        seen
+    }
+
+    /// Which of them a finding means: the one in its place, else all that are about the same thing.
+    pub(crate) fn meant(&self, finding: &Finding) -> BTreeSet<usize> {
+        let tells_no_more = finding.tag.is_none() && finding.tags.is_empty() && finding.digest.is_none() && finding.manifest.is_none();
+        let places: Vec<&Vec<usize>> = match &finding.path {
+            Some(path) => self.paths.get(path.as_str()).into_iter().collect(),
+            // Of a repository that is in no catalog nobody can say more.
+            None if finding.repository.is_some() && tells_no_more => self.paths.values().collect(),
+            None => {
+                let of_tags = finding.tag.iter().chain(&finding.tags).filter_map(|tag| self.tags.get(tag.as_str()));
+                of_tags.chain(finding.digest.iter().chain(&finding.manifest).filter_map(|digest| self.digests.get(digest))).collect()
+            }
+        };
+        let of_repository = |place: &usize| match (&finding.repository, self.faults.get(*place).and_then(|fault| fault.repository.as_ref()))
+        {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        places.into_iter().flatten().copied().filter(of_repository).collect()
     }
 }
 
@@ -134,7 +154,8 @@ mod tests {
         let mut space = fault("a", "v1", &one, "space");
         space.weight = Weight::Space;
         let faults = [fault("a", "v1", &one, "p"), fault("a", "v1", &other, "q"), fault("b", "v1", &one, "p"), space];
-        let means = |json: &str| meant(&finding(json), &faults);
+        let seen = Seen::of(&faults);
+        let means = |json: &str| seen.meant(&finding(json)).into_iter().collect::<Vec<_>>();
         assert_eq!(means(r#""repository":"a","tag":"v1","problem":"blob-missing","path":"p""#), [0]);
         assert_eq!(means(r#""repository":"a","tag":"v1","problem":"tag-unreachable""#), [0, 1]);
         assert_eq!(means(&format!(r#""repository":"a","digest":"{other}","problem":"blob-missing""#)), [1]);

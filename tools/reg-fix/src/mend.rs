@@ -26,7 +26,7 @@ use crate::arguments::Args;
 use crate::fetch::Mirror;
 use crate::given;
 use crate::journal::{Journal, RUNS};
-use crate::matching::{self, Asks, Held};
+use crate::matching::{self, Asks, Held, Seen};
 use crate::memory::{self, Memory};
 use crate::plan::{self, Act, Forget, Options, Step};
 use crate::{files, quiet, undo};
@@ -174,11 +174,12 @@ impl Mending<'_> {
         let checked = self.tree.check(name, &mut self.buffers);
         let faults = &checked.judged.faults;
         self.note_what_is_lost(faults);
+        let seen = Seen::of(faults);
         let mut chosen = BTreeSet::new();
         let elsewhere: &[usize] = if faults.is_empty() { &[] } else { &round.anywhere };
         for place in mine.iter().chain(elsewhere) {
             let Some(finding) = round.open.get(*place) else { continue };
-            let meant = matching::meant(finding, faults);
+            let meant = seen.meant(finding);
             if meant.is_empty() && finding.repository.is_some() {
                 match (&checked.scene, self.damaged_content(finding)) {
                     (_, Some(damaged)) => round.damaged.push(damaged),
@@ -222,7 +223,6 @@ impl Mending<'_> {
         if told.peek().is_none() || !Memory::is_own(self.args, self.source) {
             return;
         }
-        self.restart = self.args.yes;
         for record in told {
             let why = record.why.take().unwrap_or_default();
             record.why = Some(format!("{why}; restart the registry before, which may have it in its memory"));
@@ -534,7 +534,8 @@ impl Mending<'_> {
         if failed > 0 {
             context.say(format_args!("{failed} could not be mended: each says why in its record"));
         }
-        if self.restart {
+        let is_told = || records.iter().any(is_to_be_pushed) && Memory::is_own(self.args, self.source);
+        if self.restart || (yes && is_told()) {
             context.say(memory::RESTART);
         }
         if left > 0 {
@@ -564,7 +565,7 @@ fn totals(records: &[Repair], run: Option<String>) -> RepairTotals {
 /// Whether it says that something is to be pushed again as it was.
 fn is_to_be_pushed(record: &Repair) -> bool {
     let says = |why: &String| why.contains("push it again") || why.contains("push the image again");
-    record.result == RepairResult::Left && record.why.as_ref().is_some_and(says)
+    matches!(record.result, RepairResult::Left | RepairResult::Failed) && record.why.as_ref().is_some_and(says)
 }
 
 /// Whether content may be damaged by what a finding says.

@@ -131,11 +131,10 @@ fn in_order(steps: Vec<Step>) -> Vec<Step> {
             Act::None => 20,
         }
     };
-    let goes: Vec<String> =
-        steps.iter().filter(|step| step.act == Act::Move).filter_map(|step| Some(format!("{}/", step.record.path.as_ref()?))).collect();
+    let goes: BTreeSet<String> = steps.iter().filter(|step| step.act == Act::Move).filter_map(|step| step.record.path.clone()).collect();
     let stays = |step: &Step| {
         let path = step.record.path.as_deref().unwrap_or_default();
-        step.act == Act::None || !goes.iter().any(|folder| path.starts_with(folder.as_str()))
+        step.act == Act::None || !path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|above| goes.contains(above)))
     };
     let mut steps: Vec<Step> = steps.into_iter().filter(stays).collect();
     steps.sort_by_key(rank);
