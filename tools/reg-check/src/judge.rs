@@ -23,24 +23,16 @@ enum Usage {
 pub(crate) struct Judge<'a> {
     /// None where no inventory was given.
     inventory: Option<&'a Inventory>,
-    /// Whether a use under the same path on another host counts too.
-    other_names: bool,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(inventory: Option<&'a Inventory>) -> Self {
-        Self { inventory, other_names: false }
-    }
-
-    /// Counts uses under the same path on another host, until somebody says that this is another registry: the name by which a registry is
-    /// asked is often not the one by which a cluster knows it. Whose a storage is is said only to compare just that name.
-    pub(crate) fn with_other_names(self) -> Self {
-        Self { other_names: true, ..self }
+        Self { inventory }
     }
 
     /// The record of a draft.
     pub(crate) fn finding(&self, draft: Draft) -> Finding {
-        let uses = self.inventory.map(|inventory| uses_of(inventory, &draft, self.other_names));
+        let uses = self.inventory.map(|inventory| uses_of(inventory, &draft));
         let usage = uses.as_ref().map(|uses| uses.iter().map(|entry| usage_of(&entry.record)).max().unwrap_or(Usage::Unused));
         Finding {
             severity: severity(draft.weight, !draft.tags.is_empty(), usage),
@@ -81,10 +73,10 @@ fn usage_of(record: &Use) -> Usage {
 }
 
 /// The uses that mean what was found.
-fn uses_of<'a>(inventory: &'a Inventory, draft: &Draft, other_names: bool) -> Vec<&'a UseEntry> {
+fn uses_of<'a>(inventory: &'a Inventory, draft: &Draft) -> Vec<&'a UseEntry> {
     let own: Vec<&UseEntry> = match (&draft.registry, &draft.repository) {
-        (Some(host), Some(repository)) if other_names => inventory.of_repository(host, repository).iter().collect(),
-        (Some(host), Some(repository)) => inventory.of_repository(host, repository).own,
+        // Under the same path on another host too, until somebody says that this is another registry.
+        (Some(host), Some(repository)) => inventory.of_repository(host, repository).iter().collect(),
         (None, Some(repository)) => inventory.of_path(repository).collect(),
         _ => Vec::new(),
     };
@@ -178,7 +170,7 @@ mod tests {
     }
 
     fn users_of(inventory: &Inventory, draft: &Draft) -> Vec<String> {
-        users(uses_of(inventory, draft, true).iter().map(|entry| &entry.record))
+        users(uses_of(inventory, draft).iter().map(|entry| &entry.record))
     }
 
     #[test]
@@ -233,7 +225,6 @@ mod tests {
         assert_eq!(names(&by_content), ["web6 (pod y-1)", "web5"]);
         assert_eq!(names(&Draft { manifest: Some(digest("pinned")), ..draft(Problem::BlobMissing, &[]) }), ["web4"]);
         assert_eq!(names(&draft(Problem::RepositoryGhost, &[])), ["web0", "web1", "web2", "web3", "web4"], "all of the repository");
-        assert_eq!(uses_of(&inventory, &by_tag, false).len(), 2, "where just this name is meant");
         let of_path = Draft { registry: None, ..by_tag };
         assert_eq!(names(&of_path), ["web0", "web2", "web3"], "by its path, where nobody said whose storage it is");
     }

@@ -74,9 +74,7 @@ fn check(args: &Args, context: &Context) -> anyhow::Result<Checked> {
     let format = args.common.own_format();
     // Healthy images are cases that pass.
     let all = args.all || format == Some("junit");
-    let judge = Judge::new(knows_uses.then_some(&*inventory));
-    let judge = if matches!(asked, What::Served(..)) { judge.with_other_names() } else { judge };
-    let mut collector = Collector::new(context, judge, all, args.fail_on);
+    let mut collector = Collector::new(context, Judge::new(knows_uses.then_some(&*inventory)), all, args.fail_on);
     if format.is_some() {
         collector = collector.silent();
     }
