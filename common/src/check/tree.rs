@@ -21,6 +21,13 @@ use crate::store::{Problem, layout};
 /// An upload that moved within this is one that somebody is about.
 const UNDER_WAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What changed within this may be in the middle of a change.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How long is waited before what is fresh and wrong is looked at again: a registry before 3.1 empties a link and then writes it, and
+/// may be stopped in between on a machine with much to do.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
+
 /// The largest config that is read to be understood.
 const LARGEST_CONFIG: usize = 8 << 20;
 
@@ -101,16 +108,39 @@ impl Tree {
     /// way, in or out.
     #[must_use]
     pub fn check(&self, name: &str, buffers: &mut Buffers) -> Checked {
-        let first = self.look(name, buffers);
         // A file with the name of a temporary one may be that of a push.
         let is_settled = |fault: &Fault| fault.weight == Weight::Space && fault.problem != Name::Temporary;
-        if first.judged.faults.iter().all(is_settled) {
-            return first;
-        }
-        let mut second = self.look(name, buffers);
         let same = |one: &Fault, other: &Fault| one.problem == other.problem && one.path == other.path && one.digest == other.digest;
-        second.judged.faults.retain(|fault| is_settled(fault) || first.judged.faults.iter().any(|other| same(fault, other)));
-        second
+        let mut found = self.look(name, buffers);
+        for pause in PAUSES {
+            let mut open = found.judged.faults.iter().filter(|fault| !is_settled(fault)).peekable();
+            if open.peek().is_none() {
+                break;
+            }
+            let is_fresh = open.any(|fault| self.is_fresh(&fault.path));
+            if is_fresh {
+                std::thread::sleep(pause);
+            }
+            let mut again = self.look(name, buffers);
+            again.judged.faults.retain(|fault| is_settled(fault) || found.judged.faults.iter().any(|other| same(fault, other)));
+            found = again;
+            if !is_fresh {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Whether what lies at a path, or where it should lie, changed just now.
+    fn is_fresh(&self, path: &str) -> bool {
+        let mut path = path;
+        loop {
+            if let Ok(Some(status)) = self.root.status(path) {
+                return status.changed + FRESH > SystemTime::now();
+            }
+            let Some((above, _)) = path.rsplit_once('/') else { return false };
+            path = above;
+        }
     }
 
     fn look(&self, name: &str, buffers: &mut Buffers) -> Checked {

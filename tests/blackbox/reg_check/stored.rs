@@ -75,8 +75,9 @@ fn who_uses_it_decides_how_bad_it_is() {
     // A template alone.
     let (how, in_use, _) = severity(runs(json!({"tag": "latest", "pods": 0, "pod": null})), &[]);
     assert_eq!((how.as_str(), in_use), ("warning", json!(true)));
-    // It is said whose storage it is, and the name is another's.
-    assert_eq!(severity(runs(json!({"tag": "v1"})), &["--registry", "other.example.com"]), nobody);
+    // It is said whose storage it is, and the name is another's: the same path counts, until it is said that they are strangers.
+    assert_eq!(severity(runs(json!({"tag": "v1"})), &["--registry", "other.example.com"]).0, "error");
+    assert_eq!(severity(runs(json!({"tag": "v1"})), &["--registry", "other.example.com", "--not-alias", host]), nobody);
     assert_eq!(
         severity(runs(json!({"tag": "v1"})), &["--registry", "other.example.com", "--alias", "registry.example.com=other.example.com"]).0,
         "error"
