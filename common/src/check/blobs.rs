@@ -1,5 +1,6 @@
 //! How large each blob of a tree is, what lies beside its content, and what is known of that.
 
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
@@ -93,7 +94,8 @@ impl Facts {
 
     /// Looks at the blob at a place anew, of which something was changed.
     pub(super) fn renew(&mut self, root: &Folder, digest: &Digest, place: usize) {
-        let (size, changed) = look_at(root, &layout::blob(digest), &mut Vec::new());
+        let path = layout::blob(digest);
+        let (size, changed) = look_at(root.folder(&path), &path, &mut Vec::new());
         if let Some(slot) = self.sizes.get_mut(place) {
             *slot = size;
         }
@@ -156,16 +158,18 @@ struct Run {
 fn look(root: &Folder, blobs: &Blobs, first: usize, count: usize) -> Run {
     let mut run = Run::default();
     for place in first..first + count {
-        let (size, changed) = blobs.at(place).map_or((EMPTY, 0), |digest| look_at(root, &layout::blob(&digest), &mut run.problems));
+        let (size, changed) = blobs
+            .at(place)
+            .map_or((EMPTY, 0), |digest| look_at(blobs.open_folder(root, &digest), &layout::blob(&digest), &mut run.problems));
         run.sizes.push(size);
         run.changed.push(changed);
     }
     run
 }
 
-fn look_at(root: &Folder, path: &str, problems: &mut Vec<Problem>) -> (u64, i64) {
+fn look_at(opened: io::Result<Option<Folder>>, path: &str, problems: &mut Vec<Problem>) -> (u64, i64) {
     let mut is_there = false;
-    let looked = root.folder(path).and_then(|folder| {
+    let looked = opened.and_then(|folder| {
         let Some(folder) = folder else { return Ok(None) };
         folder.list(|name, kind| match name {
             b"data" => is_there = true,

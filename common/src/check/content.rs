@@ -12,8 +12,8 @@ use crate::store::blobs::Blobs;
 use crate::store::folder::Folder;
 use crate::store::side_by_side;
 
-/// How much is read at once: so little that it is still in the processor's cache when it is hashed.
-const PIECE: usize = 256 << 10;
+/// How much is read at once: so little that most of it is still in the processor's cache when it is hashed.
+const PIECE: usize = 1 << 20;
 
 /// Where a page begins.
 const PAGE: usize = 4096;
@@ -136,7 +136,7 @@ pub fn state(root: &Folder, digest: &Digest) -> io::Result<Option<State>> {
 /// Hashes the blob at a place, and gives how many bytes it has.
 fn hash_place(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize, room: &mut Room) -> u64 {
     let Some(digest) = blobs.at(place) else { return 0 };
-    let hashed = root.open_file(&data_of(&digest)).and_then(|file| file.map(|file| hash_file(file, &digest, room.piece())).transpose());
+    let hashed = blobs.open_data(root, &digest).and_then(|file| file.map(|file| hash_file(file, &digest, room.piece())).transpose());
     let (bytes, state) = match hashed {
         Ok(Some((bytes, found))) => (bytes, if found == digest { State::Good } else { State::Corrupt }),
         // It went while we looked.

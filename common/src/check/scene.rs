@@ -9,7 +9,10 @@ use crate::manifest::{self, Manifest};
 use crate::store::blobs::Blobs;
 use crate::store::folder::{Folder, Kind};
 use crate::store::repository::{Link, Repository, link};
-use crate::store::{Problem, layout};
+use crate::store::{Problem, layout, side_by_side};
+
+/// From how many links on they are read by several threads: one repository may have most of a tree.
+const MANY: usize = 1000;
 
 /// The largest manifest that is read: registries take no larger ones (distribution-spec, "Pushing Manifests").
 pub const LARGEST_MANIFEST: usize = 4 << 20;
@@ -215,59 +218,33 @@ impl Reading<'_> {
     fn tag(&mut self, tag: &str) -> Tag {
         let folder = format!("{}/{tag}", layout::TAGS);
         self.strays(&folder, |name| matches!(name, b"current" | b"index"));
-        let current = self.leaf(&format!("{folder}/current"), false);
+        let (repository, buffer, problems) = (self.repository, &mut self.buffers.link, &mut self.scene.problems);
+        let current = leaf(repository, &format!("{folder}/current"), false, buffer, problems);
         let index = self.leaves(&index_of(tag));
         Tag { current, index }
     }
 
-    /// The links in the folders of digests.
+    /// The links in the folders of digests, several at once where there are many.
     fn leaves(&mut self, below: &str) -> BTreeMap<Digest, Leaf> {
         let digests = self.repository.digests(below);
         self.scene.problems.extend(digests.problems);
-        digests
-            .names
-            .into_iter()
-            .map(|digest| {
-                let leaf = self.leaf(&format!("{below}/{}", layout::of_digest(&digest)), below == layout::REVISIONS);
-                (digest, leaf)
-            })
-            .collect()
-    }
-
-    /// The link in a folder, which holds nothing else but, where these may be, the signatures of old.
-    fn leaf(&mut self, below: &str, may_be_signed: bool) -> Leaf {
-        let absent = Leaf { link: Said::Absent, written: None };
-        let folder = match self.repository.folder().folder(below) {
-            Ok(Some(folder)) => folder,
-            Ok(None) => return absent,
-            Err(error) => return Leaf { link: Said::Unreadable(self.problem(below, &error)), written: None },
+        let (repository, may_be_signed) = (self.repository, below == layout::REVISIONS);
+        let read = |buffer: &mut Vec<u8>, digest: &Digest| {
+            let mut problems = Vec::new();
+            let leaf = leaf(repository, &format!("{below}/{}", layout::of_digest(digest)), may_be_signed, buffer, &mut problems);
+            (leaf, problems)
         };
-        let path = self.repository.path_of(below);
-        let (problems, mut is_there) = (&mut self.scene.problems, false);
-        let listed = folder.list(|name, kind| match name {
-            b"link" => is_there = true,
-            b"signatures" if may_be_signed && kind == Kind::Folder => {}
-            name => problems.push(stray(&path, name, kind)),
-        });
-        let read = match listed {
-            Ok(()) if !is_there => return Leaf { written: folder.own_status().ok().map(|status| status.modified), ..absent },
-            listed => listed.and_then(|()| link(&folder, layout::LINK, &mut self.buffers.link)),
+        let leaves: Vec<(Leaf, Vec<Problem>)> = if digests.names.len() < MANY {
+            digests.names.iter().map(|digest| read(&mut self.buffers.link, digest)).collect()
+        } else {
+            side_by_side::map(&digests.names, Vec::new, read)
         };
-        match read {
-            Ok((_, Some(status))) if status.kind != Kind::File => {
-                Leaf { link: Said::Unreadable("is no regular file".to_owned()), written: None }
-            }
-            Ok((link, status)) => Leaf {
-                link: match link {
-                    Link::Absent => Said::Absent,
-                    Link::To(digest) => Said::Names(digest),
-                    Link::Damaged(_) if status.is_some_and(|status| status.size == 0) => Said::Empty,
-                    Link::Damaged(what) => Said::Garbled(what),
-                },
-                written: status.map(|status| status.modified),
-            },
-            Err(error) => Leaf { link: Said::Unreadable(self.problem(&format!("{below}/{}", layout::LINK), &error)), written: None },
+        let mut found = BTreeMap::new();
+        for (digest, (leaf, problems)) in digests.names.into_iter().zip(leaves) {
+            self.scene.problems.extend(problems);
+            found.insert(digest, leaf);
         }
+        found
     }
 
     /// Everything that the repository names as a manifest, in whatever way, and what these name in turn.
@@ -362,10 +339,47 @@ impl Reading<'_> {
             problems.push(Problem::of_error(path, &error));
         }
     }
+}
 
-    fn problem(&self, below: &str, error: &io::Error) -> String {
-        Problem::of_error(self.repository.path_of(below), error).what
+/// The link in a folder, which holds nothing else but, where these may be, the signatures of old.
+fn leaf(repository: &Repository, below: &str, may_be_signed: bool, buffer: &mut Vec<u8>, problems: &mut Vec<Problem>) -> Leaf {
+    let absent = Leaf { link: Said::Absent, written: None };
+    let folder = match repository.folder().folder(below) {
+        Ok(Some(folder)) => folder,
+        Ok(None) => return absent,
+        Err(error) => return Leaf { link: Said::Unreadable(problem(repository, below, &error)), written: None },
+    };
+    let path = repository.path_of(below);
+    let mut is_there = false;
+    let listed = folder.list(|name, kind| match name {
+        b"link" => is_there = true,
+        b"signatures" if may_be_signed && kind == Kind::Folder => {}
+        name => problems.push(stray(&path, name, kind)),
+    });
+    let read = match listed {
+        Ok(()) if !is_there => return Leaf { written: folder.own_status().ok().map(|status| status.modified), ..absent },
+        listed => listed.and_then(|()| link(&folder, layout::LINK, buffer)),
+    };
+    match read {
+        Ok((_, Some(status))) if status.kind != Kind::File => {
+            Leaf { link: Said::Unreadable("is no regular file".to_owned()), written: None }
+        }
+        Ok((link, status)) => Leaf {
+            link: match link {
+                Link::Absent => Said::Absent,
+                Link::To(digest) => Said::Names(digest),
+                Link::Damaged(_) if status.is_some_and(|status| status.size == 0) => Said::Empty,
+                Link::Damaged(what) => Said::Garbled(what),
+            },
+            written: status.map(|status| status.modified),
+        },
+        Err(error) => Leaf { link: Said::Unreadable(problem(repository, &format!("{below}/{}", layout::LINK), &error)), written: None },
     }
+}
+
+/// What the system said of something in a repository.
+fn problem(repository: &Repository, below: &str, error: &io::Error) -> String {
+    Problem::of_error(repository.path_of(below), error).what
 }
 
 /// The path of a blob's content.

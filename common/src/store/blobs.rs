@@ -137,6 +137,34 @@ impl Blobs {
         }
     }
 
+    /// Opens the folder of a blob; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_folder(&self, root: &Folder, digest: &Digest) -> std::io::Result<Option<Folder>> {
+        match (&self.sha256, digest) {
+            (Some(folder), Digest::Sha256(_)) => {
+                let hex = digest.hex();
+                folder.folder(&format!("{}/{hex}", hex.get(..2).unwrap_or_default()))
+            }
+            _ => root.folder(&layout::blob(digest)),
+        }
+    }
+
+    /// Opens the content of a blob, to read it piece by piece; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_data(&self, root: &Folder, digest: &Digest) -> std::io::Result<Option<std::fs::File>> {
+        match (&self.sha256, digest) {
+            (Some(folder), Digest::Sha256(_)) => {
+                let hex = digest.hex();
+                folder.open_file(&format!("{}/{hex}/{}", hex.get(..2).unwrap_or_default(), layout::DATA))
+            }
+            _ => root.open_file(&format!("{}/{}", layout::blob(digest), layout::DATA)),
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
