@@ -104,8 +104,8 @@ impl Tree {
         (0..self.blobs.len()).filter(is_damaged).filter_map(|place| self.blobs.at(place))
     }
 
-    /// Checks a repository. Where something is wrong it is looked at once more, and what is wrong both times is told: the rest was on its
-    /// way, in or out.
+    /// Checks a repository. Where something is wrong it is looked at once more, and what is fresh a moment later, and what is wrong each time
+    /// is told: the rest was on its way, in or out.
     #[must_use]
     pub fn check(&self, name: &str, buffers: &mut Buffers) -> Checked {
         // A file with the name of a temporary one may be that of a push.
