@@ -2,7 +2,6 @@
 
 use std::io;
 
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::runs;
@@ -59,7 +58,7 @@ fn move_back(from: &Folder, to: &Folder, path: &str) -> io::Result<Option<Back>>
     let target = runs::mirror(from, to, parent)?;
     let source = from.folder(parent)?.ok_or(io::ErrorKind::NotFound)?;
     match target.status(name)? {
-        None => match move_new(&source, name, &target) {
+        None => match runs::rename_new(&source, name, &target, name) {
             Ok(()) => Ok(Some(Back::Restored)),
             Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(Some(Back::There)),
             Err(error) => Err(error.into()),
@@ -80,15 +79,6 @@ pub fn names(from: &Folder, path: &str) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-/// Moves something to where nothing is.
-fn move_new(from: &Folder, name: &str, to: &Folder) -> rustix::io::Result<()> {
-    match rustix::fs::renameat_with(from.fd(), name, to.fd(), name, RenameFlags::NOREPLACE) {
-        // Where the filesystem does not know the flag: it was looked at a moment ago.
-        Err(Errno::INVAL | Errno::NOSYS) => runs::rename(from, name, to),
-        other => other,
-    }
 }
 
 #[cfg(test)]

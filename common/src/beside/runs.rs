@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use crate::store::folder::{Folder, Kind, Status, is_symlink_error};
@@ -322,6 +322,21 @@ fn gone(result: rustix::io::Result<()>) -> io::Result<()> {
 /// What the system says.
 pub fn rename(from: &Folder, name: &str, to: &Folder) -> rustix::io::Result<()> {
     rustix::fs::renameat(from.fd().as_fd(), name, to.fd().as_fd(), name)
+}
+
+/// Moves a folder or file to where nothing is.
+///
+/// # Errors
+/// [`Errno::EXIST`] where something is, and what else the system says.
+pub fn rename_new(from: &Folder, name: &str, to: &Folder, new: &str) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(from.fd(), name, to.fd(), new, RenameFlags::NOREPLACE) {
+        // Where the filesystem does not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => match to.status(new) {
+            Ok(None) => rustix::fs::renameat(from.fd(), name, to.fd(), new),
+            _ => Err(Errno::EXIST),
+        },
+        other => other,
+    }
 }
 
 /// Removes a folder that is empty; `false` where it is not.

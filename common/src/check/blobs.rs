@@ -140,7 +140,7 @@ fn look_again(root: &Folder, digest: &Digest) -> Data {
 }
 
 /// A time in nanoseconds since 1970.
-pub(super) fn nanoseconds(time: SystemTime) -> i64 {
+fn nanoseconds(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
         Err(_) => 0,

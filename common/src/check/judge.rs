@@ -3,7 +3,7 @@
 //! What is wrong with a thing is told once in a repository, with all tags that lead to it. A manifest that can be read is judged as if its
 //! links were there, so that one fault hides no other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::Depth;
@@ -630,19 +630,4 @@ pub fn of_problem(problem: &crate::store::Problem) -> Fault {
 
 fn time_text(time: SystemTime) -> String {
     chrono::DateTime::<chrono::Utc>::from(time).format("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// What is known of blobs, from a table: for who has looked already, and for tests.
-impl Known for HashMap<Digest, (Data, State)> {
-    fn data(&self, digest: &Digest) -> Data {
-        self.get(digest).map_or(Data::Missing, |known| known.0)
-    }
-
-    fn state(&self, digest: &Digest) -> State {
-        self.get(digest).map_or(State::Unread, |known| known.1)
-    }
-
-    fn is_under_way(&self, _: SystemTime) -> bool {
-        false
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Depth;
 use super::blobs::{Data, Facts, State};
-use super::content::{self, Choice, Hashed};
+use super::content::{self, Choice};
 use super::fault::{Fault, Weight};
 use super::judge::{self, Judged, Known, of_problem};
 use super::scene::{Buffers, Content, Scene, data_of, stray};
@@ -68,14 +68,8 @@ impl Tree {
         &self.root
     }
 
-    /// All blobs.
-    #[must_use]
-    pub fn blobs(&self) -> &Blobs {
-        &self.blobs
-    }
-
-    /// Reads and hashes the blobs that are chosen.
-    pub fn hash(&self, choice: &Choice, advance: &(dyn Fn() + Sync)) -> Hashed {
+    /// Reads and hashes the blobs that are chosen, and gives how many bytes that were.
+    pub fn hash(&self, choice: &Choice, advance: &(dyn Fn() + Sync)) -> u64 {
         content::hash(&self.root, &self.blobs, &self.facts, choice, advance)
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn in_repository<'a>(registry: &Host, name: &str, judged: &Judged, us
             moved.insert((tag.as_str(), led, running));
         }
     }
-    let draft = |problem, weight, detail: String| Draft { problem, weight, detail, ..of(registry, name) };
+    let draft = |problem, weight, detail: String| of(registry, name, problem, weight, detail);
     let tags = tags.into_iter().map(|tag| {
         let detail = "an inventory names the tag, and the repository does not have it".to_owned();
         Draft { tags: vec![tag.to_owned()], ..draft(Problem::ManifestMissing, Weight::Broken, detail) }
@@ -65,29 +65,11 @@ pub(crate) fn repositories(registry: &Host, inventory: &Inventory, names: &[Stri
     let host = inventory.names().canonical(registry, "").0;
     let named = inventory.entries().map(|entry| inventory.names().canonical(entry.host(), &entry.record.repository));
     let lacking: BTreeSet<(Host, String)> = named.filter(|name| name.0 == host && !there.contains(name) && wanted(&name.1)).collect();
-    lacking
-        .into_iter()
-        .map(|(_, name)| Draft {
-            detail: "an inventory names the repository, and the storage does not have it".to_owned(),
-            problem: Problem::RepositoryGhost,
-            weight: Weight::Broken,
-            ..of(registry, &name)
-        })
-        .collect()
+    let detail = "an inventory names the repository, and the storage does not have it";
+    lacking.iter().map(|(_, name)| of(registry, name, Problem::RepositoryGhost, Weight::Broken, detail.to_owned())).collect()
 }
 
-fn of(registry: &Host, name: &str) -> Draft {
-    Draft {
-        registry: Some(registry.clone()),
-        repository: Some(name.to_owned()),
-        tags: Vec::new(),
-        digest: None,
-        manifest: None,
-        platform: None,
-        path: None,
-        content: Vec::new(),
-        problem: Problem::None,
-        weight: Weight::Note,
-        detail: String::new(),
-    }
+fn of(registry: &Host, name: &str, problem: Problem, weight: Weight, detail: String) -> Draft {
+    let (registry, repository) = (Some(registry.clone()), Some(name.to_owned()));
+    Draft { registry, repository, ..Draft::new(problem, weight, detail) }
 }

@@ -31,6 +31,25 @@ pub(crate) struct Draft {
     pub(crate) detail: String,
 }
 
+impl Draft {
+    /// Of what is not said yet.
+    pub(crate) fn new(problem: Problem, weight: Weight, detail: impl Into<String>) -> Self {
+        Self {
+            registry: None,
+            repository: None,
+            tags: Vec::new(),
+            digest: None,
+            manifest: None,
+            platform: None,
+            path: None,
+            content: Vec::new(),
+            problem,
+            weight,
+            detail: detail.into(),
+        }
+    }
+}
+
 /// How much is wrong with something, whoever uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {

@@ -32,17 +32,7 @@ pub(crate) struct Input {
 /// # Errors
 /// What is no stream of records; a stream that was cut or taken apart is a refusal.
 pub(crate) fn read(context: &Context, input: impl BufRead, only: &[Operand], inventory: &mut Inventory) -> anyhow::Result<Input> {
-    let mut reading = Reading {
-        only,
-        inventory,
-        input: Input::default(),
-        left_out: HashSet::new(),
-        incomplete: Vec::new(),
-        came_incomplete: 0,
-        uses: 0,
-        thinned: None,
-        has_listing: false,
-    };
+    let mut reading = Reading::new(only, inventory);
     reading.all(input).map_err(refuse_what_is_cut)?;
     let Reading { mut input, left_out, incomplete, .. } = reading;
     for name in incomplete.iter().take(MOST_SAID) {
@@ -80,7 +70,21 @@ struct Reading<'a> {
     has_listing: bool,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(only: &'a [Operand], inventory: &'a mut Inventory) -> Self {
+        Self {
+            only,
+            inventory,
+            input: Input::default(),
+            left_out: HashSet::new(),
+            incomplete: Vec::new(),
+            came_incomplete: 0,
+            uses: 0,
+            thinned: None,
+            has_listing: false,
+        }
+    }
+
     fn all(&mut self, input: impl BufRead) -> anyhow::Result<()> {
         let mut reader = Reader::new("standard input", input);
         let mut sections = Sections::default();
@@ -223,17 +227,7 @@ mod tests {
     }
 
     fn reading<'a>(inventory: &'a mut Inventory, only: &'a [Operand], text: &str) -> anyhow::Result<Input> {
-        let mut reading = Reading {
-            only,
-            inventory,
-            input: Input::default(),
-            left_out: HashSet::new(),
-            incomplete: Vec::new(),
-            came_incomplete: 0,
-            uses: 0,
-            thinned: None,
-            has_listing: false,
-        };
+        let mut reading = Reading::new(only, inventory);
         reading.all(text.as_bytes()).map_err(refuse_what_is_cut)?;
         reading.input.not_asked = reading.left_out.len() as u64;
         Ok(reading.input)

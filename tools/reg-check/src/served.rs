@@ -243,17 +243,5 @@ fn lone(host: &Host, repository: Option<&Repository>, detail: String) -> Event {
 
 /// What is not known of a registry.
 pub(crate) fn of_registry(registry: Option<Host>, detail: String) -> Draft {
-    Draft {
-        registry,
-        repository: None,
-        tags: Vec::new(),
-        digest: None,
-        manifest: None,
-        platform: None,
-        path: None,
-        content: Vec::new(),
-        problem: Problem::NotAsked,
-        weight: Weight::Unknown,
-        detail,
-    }
+    Draft { registry, ..Draft::new(Problem::NotAsked, Weight::Unknown, detail) }
 }

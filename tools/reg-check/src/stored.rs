@@ -123,7 +123,7 @@ impl Wanted<'_> {
         let names: Vec<&String> = all.names.iter().filter(|name| self.filter.selects(name)).collect();
         let hashed = if self.depth == Depth::Content { self.hash(&tree, found.state.as_ref(), &names, &progress) } else { 0 };
         if let Some(hint) = &found.hint {
-            take(Batch { drafts: vec![self.unchecked(hint)], ..Batch::default() })?;
+            take(Batch::of(self.unchecked(hint)))?;
         }
         progress.expect(names.len() as u64);
         progress.tell("repositories");
@@ -173,13 +173,7 @@ impl Wanted<'_> {
 
     /// That there was nothing to look at, where a volume that is not mounted looks the same.
     fn unchecked(&self, hint: &str) -> Draft {
-        Draft {
-            path: Some(layout::TREE.to_owned()),
-            problem: Problem::NotAsked,
-            weight: Weight::Unknown,
-            detail: hint.to_owned(),
-            ..self.nothing()
-        }
+        Draft { path: Some(layout::TREE.to_owned()), ..self.own(Problem::NotAsked, Weight::Unknown, hint) }
     }
 
     fn hash(&self, tree: &Tree, state: Option<&State>, names: &[&String], progress: &Progress) -> u64 {
@@ -192,7 +186,7 @@ impl Wanted<'_> {
             choice.always = state.map(|state| state.damaged.iter().cloned().collect()).unwrap_or_default();
         }
         progress.tell("content");
-        tree.hash(&choice, &|| progress.advance()).bytes
+        tree.hash(&choice, &|| progress.advance())
     }
 
     fn batch(&self, name: &str, judged: Judged) -> Batch {
@@ -204,8 +198,13 @@ impl Wanted<'_> {
     }
 
     fn draft(&self, fault: Fault) -> Draft {
+        let weight = match fault.weight {
+            check::Weight::Space => Weight::Space,
+            check::Weight::Unknown => Weight::Unknown,
+            check::Weight::Stumble => Weight::Stumble,
+            check::Weight::Broken => Weight::Broken,
+        };
         Draft {
-            registry: self.registry.clone(),
             repository: fault.repository,
             tags: fault.tags,
             digest: fault.digest,
@@ -213,14 +212,7 @@ impl Wanted<'_> {
             platform: fault.platform,
             path: Some(fault.path),
             content: fault.content,
-            problem: fault.problem,
-            weight: match fault.weight {
-                check::Weight::Space => Weight::Space,
-                check::Weight::Unknown => Weight::Unknown,
-                check::Weight::Stumble => Weight::Stumble,
-                check::Weight::Broken => Weight::Broken,
-            },
-            detail: fault.detail,
+            ..self.own(fault.problem, weight, fault.detail)
         }
     }
 
@@ -230,26 +222,12 @@ impl Wanted<'_> {
             tags: image.tag.into_iter().collect(),
             digest: image.digest,
             content: image.content,
-            weight: Weight::Well,
-            detail: "it is whole".to_owned(),
-            ..self.nothing()
+            ..self.own(Problem::None, Weight::Well, "it is whole")
         }
     }
 
-    fn nothing(&self) -> Draft {
-        Draft {
-            registry: self.registry.clone(),
-            repository: None,
-            tags: Vec::new(),
-            digest: None,
-            manifest: None,
-            platform: None,
-            path: None,
-            content: Vec::new(),
-            problem: Problem::None,
-            weight: Weight::Note,
-            detail: String::new(),
-        }
+    fn own(&self, problem: Problem, weight: Weight, detail: impl Into<String>) -> Draft {
+        Draft { registry: self.registry.clone(), ..Draft::new(problem, weight, detail) }
     }
 }
 

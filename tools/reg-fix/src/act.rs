@@ -181,7 +181,7 @@ impl Acting<'_> {
                 let from = run.folder().folder(FETCHED)?.ok_or(io::ErrorKind::NotFound)?;
                 let (above, name) = files::split(path);
                 let to = root.folder(above)?.ok_or(io::ErrorKind::NotFound)?;
-                files::rename_new(&from, &digest.hex(), &to, name)?;
+                runs::rename_new(&from, &digest.hex(), &to, name)?;
                 files::sync(&to)
             })();
             placed.map_err(|error: io::Error| error.to_string())

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 
 use common::beside::runs::{self, Run};
 use common::store::folder::{Folder, Kind, Status};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 /// The largest file that is taken for a link: a damaged one may hold anything.
@@ -54,16 +54,13 @@ pub(crate) fn make_folder(root: &Folder, path: &str) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     let made = above.folder(name)?.ok_or(io::ErrorKind::NotFound)?;
-    own(made.fd(), &made.own_status()?, &like, like.mode)?;
+    own(made.fd(), &like, like.mode)?;
     sync(&above)
 }
 
 /// Gives something to whom another thing belongs, with these permissions.
-fn own(file: impl std::os::fd::AsFd, made: &Status, like: &Status, mode: u32) -> io::Result<()> {
-    if (made.user, made.group) != (like.user, like.group) {
-        // Only root may give things away; who is not root made it as its own, which is the registry's then.
-        let _ = rustix::fs::fchown(&file, Some(Uid::from_raw(like.user)), Some(Gid::from_raw(like.group)));
-    }
+fn own(file: impl std::os::fd::AsFd, like: &Status, mode: u32) -> io::Result<()> {
+    runs::give(&file, like)?;
     Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
@@ -71,8 +68,7 @@ fn own(file: impl std::os::fd::AsFd, made: &Status, like: &Status, mode: u32) ->
 pub(crate) fn create(folder: &Folder, name: &str, like: &Status) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder.fd(), name, flags, Mode::from_raw_mode(0o600))?;
-    let made = folder.status(name)?.ok_or(io::ErrorKind::NotFound)?;
-    own(&file, &made, like, like.mode & 0o666)?;
+    own(&file, like, like.mode & 0o666)?;
     Ok(file.into())
 }
 
@@ -100,7 +96,7 @@ pub(crate) fn write(root: &Folder, path: &str, bytes: &[u8], before: Option<&[u8
         }
         match before {
             Some(_) => rustix::fs::renameat(folder.fd(), temporary.as_str(), folder.fd(), name)?,
-            None => match rename_new(&folder, &temporary, &folder, name) {
+            None => match runs::rename_new(&folder, &temporary, &folder, name) {
                 Err(Errno::EXIST) => return Ok(false),
                 other => other?,
             },
@@ -131,24 +127,12 @@ pub(crate) fn sweep(root: &Folder, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames something to where nothing is.
-pub(crate) fn rename_new(from: &Folder, name: &str, to: &Folder, new: &str) -> rustix::io::Result<()> {
-    match rustix::fs::renameat_with(from.fd(), name, to.fd(), new, RenameFlags::NOREPLACE) {
-        // Where the filesystem does not know the flag.
-        Err(Errno::INVAL | Errno::NOSYS) => match to.status(new) {
-            Ok(None) => rustix::fs::renameat(from.fd(), name, to.fd(), new),
-            _ => Err(Errno::EXIST),
-        },
-        other => other,
-    }
-}
-
 /// Moves a folder or file to the same path in the folder of a run; `false` where it is not there.
 pub(crate) fn move_away(root: &Folder, run: &Run, path: &str) -> io::Result<bool> {
     let (above, name) = split(path);
     let Some(from) = root.folder(above)? else { return Ok(false) };
     let to = run.mirror(root, above)?;
-    match rename_new(&from, name, &to, name) {
+    match runs::rename_new(&from, name, &to, name) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(false),
         Err(error) => return Err(error.into()),
@@ -156,11 +140,6 @@ pub(crate) fn move_away(root: &Folder, run: &Run, path: &str) -> io::Result<bool
     sync(&to)?;
     sync(&from)?;
     Ok(true)
-}
-
-/// Removes a folder if it is empty; whether it is gone.
-pub(crate) fn remove_empty(root: &Folder, path: &str) -> io::Result<bool> {
-    runs::remove_empty(root, path)
 }
 
 /// Sees that what was renamed in a folder outlives a power cut.

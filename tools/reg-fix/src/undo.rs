@@ -261,7 +261,7 @@ impl Undo<'_> {
         if self.root.status(path)?.is_none() {
             return Ok(unchanged());
         }
-        if self.yes && !files::remove_empty(self.root, path)? {
+        if self.yes && !runs::remove_empty(self.root, path)? {
             return Ok(left("something lies in it by now"));
         }
         Ok(self.done())

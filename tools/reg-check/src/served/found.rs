@@ -219,19 +219,8 @@ impl Leads<'_> {
 }
 
 fn draft(fault: &Fault) -> Draft {
-    Draft {
-        registry: None,
-        repository: None,
-        tags: Vec::new(),
-        digest: fault.digest.clone(),
-        manifest: fault.manifest.clone(),
-        platform: None,
-        path: None,
-        content: Vec::new(),
-        problem: fault.problem,
-        weight: fault.weight,
-        detail: fault.detail.clone(),
-    }
+    let (digest, manifest) = (fault.digest.clone(), fault.manifest.clone());
+    Draft { digest, manifest, ..Draft::new(fault.problem, fault.weight, fault.detail.clone()) }
 }
 
 /// The faults, those of one thing together: one digest that is missing from many manifests is one finding, and so is a registry that is out
