@@ -30,7 +30,7 @@ fn main() -> Outcome<()> {
         let threads: Vec<_> = (0..connections).map(|_| scope.spawn(|| send_all(host, &lines, &next))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
     })?;
-    println!("{:.3}", begin.elapsed().as_secs_f64());
+    writeln!(std::io::stdout(), "{:.3}", begin.elapsed().as_secs_f64())?;
     Ok(())
 }
 

@@ -562,10 +562,19 @@ fn totals(records: &[Repair], run: Option<String>) -> RepairTotals {
     RepairTotals { run, results }
 }
 
-/// Whether it says that something is to be pushed again as it was.
+/// Whether it leaves content lost or damaged, so that it is to be pushed again as it was.
 fn is_to_be_pushed(record: &Repair) -> bool {
-    let says = |why: &String| why.contains("push it again") || why.contains("push the image again");
-    matches!(record.result, RepairResult::Left | RepairResult::Failed) && record.why.as_ref().is_some_and(says)
+    let is_of_content = matches!(
+        record.problem,
+        Problem::ManifestMissing
+            | Problem::ManifestCorrupt
+            | Problem::ChildMissing
+            | Problem::BlobMissing
+            | Problem::BlobCorrupt
+            | Problem::BlobSize
+            | Problem::RunningDigestGone
+    );
+    is_of_content && matches!(record.result, RepairResult::Left | RepairResult::Failed)
 }
 
 /// Whether content may be damaged by what a finding says.
