@@ -4,7 +4,8 @@
 //!
 //! - [`fault`]: one thing that is wrong.
 //! - [`scene`]: all that lies in one repository, read and not judged.
-//! - [`blobs`]: how large each blob of the tree is, and what is known of its content. [`content`]: that content, hashed on all cores.
+//! - [`blobs`]: how large each blob of the tree is, and what is known of its content. [`choice`]: which of them are read. [`content`]: that
+//!   content, hashed on all cores.
 //! - [`judge`]: a scene and the blobs, as faults; no input, no output.
 //! - [`tree`]: a whole tree, checked repository by repository.
 //!
@@ -12,6 +13,7 @@
 //! of the command line, nor of who uses what.
 
 pub mod blobs;
+pub mod choice;
 pub mod content;
 pub mod fault;
 pub mod judge;

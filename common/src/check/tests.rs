@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::content::{Choice, Sample};
+use super::choice::{Choice, Sample};
 use super::scene::{Buffers, current_of, data_of, index_of, link_of};
 use super::tree::Tree;
 use super::{Depth, Fault, Weight};

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Depth;
 use super::blobs::{Data, Facts, State};
-use super::content::{self, Choice};
+use super::choice::Choice;
+use super::content;
 use super::fault::{Fault, Weight};
 use super::judge::{self, Judged, Known, of_problem};
 use super::scene::{Buffers, Content, Scene, data_of, stray};

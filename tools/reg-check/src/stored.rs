@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use chrono::Utc;
 use common::beside::source::{self, Asked};
-use common::check::content::{Choice, Sample};
+use common::check::choice::{Choice, Sample};
 use common::check::judge::{Image, Judged};
 use common::check::scene::Buffers;
 use common::check::tree::Tree;
