@@ -1,6 +1,8 @@
 //! Content digests as the OCI image spec defines them (image-spec, descriptor.md, "Digests"): parsed once, compared as bytes.
 //!
-//! Owns the grammar and the hashing of bytes. Knows nothing of manifests or registries.
+//! Owns the grammar and the hashing of bytes; [`pair`] hashes two streams at once. Knows nothing of manifests or registries.
+
+pub mod pair;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
