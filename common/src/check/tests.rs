@@ -1,10 +1,13 @@
 //! Faults made in small trees, and what is told of them.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use super::blobs::State;
 use super::choice::{Choice, Sample};
 use super::scene::{Buffers, current_of, data_of, index_of, link_of};
 use super::tree::Tree;
@@ -326,6 +329,58 @@ fn content_is_read_at_that_depth_alone() {
     let lost = tree.blob(b"nobody needs it");
     fs::write(tree.at(&data_of(&lost)), "other").unwrap();
     assert!(tree.told(Depth::Content).contains(&(Problem::BlobCorrupt, Weight::Stumble, String::new())));
+}
+
+#[test]
+fn every_byte_of_every_blob_counts_whatever_its_size() {
+    let tree = Fixture::new();
+    let of_fixture = [&tree.layer, &tree.config, &tree.image, &tree.child, &tree.index, &Digest::of(b"other")];
+    let mut expected: HashMap<Digest, State> = of_fixture.into_iter().map(|digest| (digest.clone(), State::Good)).collect();
+    let piece = super::content::PIECE;
+    for size in [0, 1, 55, 56, 63, 64, 65, 4096, piece - 1, piece, piece + 1, 2 * piece, 3 * piece + 100] {
+        let bytes: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+        expected.insert(tree.blob(&bytes), State::Good);
+        for place in [0, size / 2, size.saturating_sub(1)] {
+            let mut changed = bytes.clone();
+            changed.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 0xff);
+            changed.push(1);
+            let digest = tree.blob(&changed);
+            *changed.last_mut().unwrap() ^= 0x10;
+            tree.write(tree.at(&data_of(&digest)), &changed);
+            expected.insert(digest, State::Corrupt);
+        }
+    }
+    let sha512 = |bytes: &[u8]| {
+        let mut hashing = Digest::Sha512(Box::new([0; 64])).hasher();
+        hashing.update(bytes);
+        hashing.finish()
+    };
+    for (bytes, state) in [(&b"good"[..], State::Good), (b"bad", State::Corrupt)] {
+        let digest = sha512(bytes);
+        tree.write(tree.at(&data_of(&digest)), b"good");
+        expected.insert(digest, state);
+    }
+    let bytes: u64 = expected.keys().map(|digest| fs::metadata(tree.at(&data_of(digest))).unwrap().len()).sum();
+    let gone = tree.blob(b"goes");
+    let turned = tree.blob(b"becomes a folder");
+
+    let read = Tree::read(Folder::open(tree.folder.path()).unwrap(), Depth::Content);
+    for digest in [&gone, &turned] {
+        fs::remove_file(tree.at(&data_of(digest))).unwrap();
+    }
+    fs::create_dir(tree.at(&data_of(&turned))).unwrap();
+    let told = AtomicUsize::new(0);
+    let advance = || {
+        told.fetch_add(1, Ordering::Relaxed);
+    };
+    assert_eq!(read.hash(&Choice::default(), &advance), bytes);
+    assert_eq!(told.into_inner(), expected.len() + 2);
+    let damaged: HashSet<Digest> = read.damaged().collect();
+    for (digest, state) in &expected {
+        assert_eq!(damaged.contains(digest), *state != State::Good, "{digest}");
+        assert_eq!(read.hash_one(digest), *state, "{digest}");
+    }
+    assert!(!damaged.contains(&gone) && damaged.contains(&turned));
 }
 
 #[test]

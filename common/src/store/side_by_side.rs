@@ -11,6 +11,24 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// Does `run` on as many threads as there are cores, though not on more than `most`, and gives what each did.
+///
+/// # Panics
+/// Where `run` does.
+pub fn on_cores<R: Send>(most: usize, run: impl Fn() -> R + Sync) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads().min(most)).map(|_| scope.spawn(&run)).collect();
+        let mut results = vec![run()];
+        for other in others {
+            match other.join() {
+                Ok(done) => results.push(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    })
+}
+
 /// Does `work` with each item, several at once, and gives the results in the order of the items. Each thread has a `state` of its own,
 /// for buffers that are used again.
 ///
@@ -27,17 +45,7 @@ pub fn map<T: Sync, S, R: Send>(items: &[T], state: impl Fn() -> S + Sync, work:
             done.push((place, work(&mut state, item)));
         }
     };
-    let mut results = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads().min(items.len())).map(|_| scope.spawn(run)).collect();
-        let mut results = run();
-        for other in others {
-            match other.join() {
-                Ok(done) => results.extend(done),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        results
-    });
+    let mut results: Vec<(usize, R)> = on_cores(items.len(), run).into_iter().flatten().collect();
     results.sort_unstable_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
 }
