@@ -143,6 +143,13 @@ pub trait CommonArgs: Parser {
 
     /// The flags of every tool.
     fn common(&self) -> &CommonFlags;
+
+    /// What standard output and the exit status say of `arguments` that are wrong for this `cause`, where a convention of the tool's own
+    /// wants more than the sentence on standard error and 2.
+    #[must_use]
+    fn misused(_arguments: &[OsString], _cause: &str) -> Option<(String, u8)> {
+        None
+    }
 }
 
 /// What a tool's `run` is given beside its arguments.
@@ -252,23 +259,25 @@ pub fn main<A: CommonArgs>(tool: Tool, run: impl FnOnce(A, &Context) -> anyhow::
 
 fn parse<A: CommonArgs>(tool: Tool, arguments: impl Iterator<Item = OsString>) -> Result<A, ExitCode> {
     let mut command = command::<A>(tool);
-    let matches = match command.try_get_matches_from_mut(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let usage = |error: &clap::Error| usage::<A>(tool, &arguments, error);
+    let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return Err(usage(tool, &error)),
+        Err(error) => return Err(usage(&error)),
     };
     // Looked at before the arguments are built, because it stands alone, without what else is required.
     let generate = matches.get_one::<String>("generate").and_then(|what| Generate::from_str(what, false).ok());
     if let Some(what) = generate {
         if stands_beside_others(&matches) {
             let text = "the argument '--generate <WHAT>' cannot be used with one or more of the other specified arguments";
-            return Err(usage(tool, &command.error(clap::error::ErrorKind::ArgumentConflict, text)));
+            return Err(usage(&command.error(clap::error::ErrorKind::ArgumentConflict, text)));
         }
         return Err(match generated(&command, tool, what).and_then(|text| write_generated(&text)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(2),
         });
     }
-    A::from_arg_matches(&matches).map_err(|error| usage(tool, &error.format(&mut command)))
+    A::from_arg_matches(&matches).map_err(|error| usage(&error.format(&mut command)))
 }
 
 /// The clap definition that `--help`, the manual page and the completions are made from: examples first.
@@ -294,7 +303,7 @@ fn stands_beside_others(matches: &clap::ArgMatches) -> bool {
 }
 
 /// Prints what clap has to say: help and version to standard output, the rest as `tool: …`.
-fn usage(tool: Tool, error: &clap::Error) -> ExitCode {
+fn usage<A: CommonArgs>(tool: Tool, arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
@@ -302,7 +311,9 @@ fn usage(tool: Tool, error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let _ = write!(io::stderr().lock(), "{}: {text}", tool.name);
-    ExitCode::from(2)
+    let cause = text.lines().next().unwrap_or_default();
+    let told = A::misused(arguments, cause).and_then(|(text, status)| write_generated(text.as_bytes()).ok().map(|()| status));
+    ExitCode::from(told.unwrap_or(2))
 }
 
 fn generated(command: &clap::Command, tool: Tool, what: Generate) -> io::Result<Vec<u8>> {

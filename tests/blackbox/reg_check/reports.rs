@@ -118,6 +118,11 @@ fn a_monitoring_system_is_given_a_line_and_a_status() {
     let none = folder.path().join("none");
     let ran = store(&none, &["--format", "nagios"]).run().status(3).stderr_has("rootdirectory");
     assert!(ran.stdout().starts_with("REG-CHECK UNKNOWN - "), "{ran}");
+    // A mistyped command is no broken registry.
+    for words in [&["--format", "nagios", "--depht"][..], &["--format=nagios", "--depth", "deep"]] {
+        let ran = store(&none, words).run().status(3).stderr_has("--dep");
+        assert!(ran.stdout().starts_with("REG-CHECK UNKNOWN - ") && ran.stdout().lines().count() == 1, "{ran}");
+    }
     store(&none, &["--format", "yaml"]).run().status(2).stderr_has("junit").stderr_has("nagios");
 }
 

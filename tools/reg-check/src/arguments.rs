@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -7,6 +8,8 @@ use common::beside::source::Asked;
 use common::check::Depth;
 use common::cli::{CommonArgs, CommonFlags, NameFlags, RegistryFlags, RepositoryFlags};
 use common::record::Severity;
+
+use crate::report::nagios;
 
 /// Says what is broken in a container registry, and who runs it
 #[derive(Debug, Parser)]
@@ -103,6 +106,13 @@ impl CommonArgs for Args {
 
     fn common(&self) -> &CommonFlags {
         &self.common
+    }
+
+    fn misused(arguments: &[OsString], cause: &str) -> Option<(String, u8)> {
+        // What is wrong kept the flags from being read.
+        let wants = |words: &[OsString]| matches!(words, [.., flag, name] if flag == "--format" && name == "nagios");
+        let is_wanted = arguments.iter().any(|word| word == "--format=nagios") || arguments.windows(2).any(wants);
+        is_wanted.then(|| nagios::misused(cause))
     }
 }
 

@@ -84,7 +84,16 @@ pub(crate) fn answer(context: &Context, checked: anyhow::Result<Checked>) -> any
 
 /// The status line of a check that could not be made.
 fn failed(error: &anyhow::Error) -> (String, Service) {
-    (format!("REG-CHECK UNKNOWN - {}\n", plain(&format!("{error:#}"))), Service::Unknown)
+    (unknown(&format!("{error:#}")), Service::Unknown)
+}
+
+/// The line and the status of a command line that is wrong: not those of a registry in which something is.
+pub(crate) fn misused(cause: &str) -> (String, u8) {
+    (unknown(cause), Service::Unknown as u8)
+}
+
+fn unknown(cause: &str) -> String {
+    format!("REG-CHECK UNKNOWN - {}\n", plain(cause))
 }
 
 /// A text that ends neither the line nor its first half.
