@@ -14,6 +14,7 @@ mod created;
 mod descriptor;
 mod lenient;
 mod references;
+mod refusal;
 mod schema;
 
 use std::collections::{BTreeMap, HashSet};
@@ -28,6 +29,7 @@ pub use created::{Created, EARLIEST};
 pub use descriptor::Child;
 use descriptor::Descriptor;
 pub use references::References;
+pub use refusal::refusal;
 pub use schema::violations;
 
 /// Docker's image manifest, version 2, schema 2.

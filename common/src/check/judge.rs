@@ -258,18 +258,18 @@ impl<'a, K: Known> Judging<'a, K> {
             }
             let path = data_of(at);
             match content {
-                Content::Whole { violations, manifest, .. } => {
+                Content::Whole { violations, manifest, refusal, .. } => {
                     for (child, said, size) in self.other_sizes(manifest) {
                         let detail = format!("the index says that {child} has {said} bytes, and it has {size}, so that clients refuse it");
                         add(path.clone(), Problem::ManifestInvalid, Weight::Broken, detail);
                     }
-                    if !violations.is_empty() {
-                        add(
-                            path,
-                            Problem::ManifestInvalid,
-                            Weight::Stumble,
-                            format!("the manifest breaks its schema: {}", violations.join("; ")),
-                        );
+                    let schema = (!violations.is_empty()).then(|| format!("the manifest breaks its schema: {}", violations.join("; ")));
+                    if let Some(refusal) = refusal {
+                        let refused = format!("a registry cannot read the manifest: {refusal}");
+                        let detail = schema.map_or(refused.clone(), |schema| format!("{refused}; {schema}"));
+                        add(path, Problem::ManifestInvalid, Weight::Broken, detail);
+                    } else if let Some(schema) = schema {
+                        add(path, Problem::ManifestInvalid, Weight::Stumble, schema);
                     }
                 }
                 Content::Absent if found.is_tagged || found.parents.is_empty() => {

@@ -97,6 +97,8 @@ pub enum Content {
         manifest: Box<Manifest>,
         /// Where it breaks the schema of its kind.
         violations: Vec<String>,
+        /// Why a registry cannot read it.
+        refusal: Option<String>,
         /// How many bytes it has.
         size: u64,
     },
@@ -294,7 +296,8 @@ impl Reading<'_> {
         }
         match Manifest::parse(data, None) {
             Ok(manifest) => {
-                Content::Whole { violations: manifest::violations(None, data), manifest: Box::new(manifest), size: data.len() as u64 }
+                let (violations, refusal) = (manifest::violations(None, data), manifest::refusal(data));
+                Content::Whole { manifest: Box::new(manifest), violations, refusal, size: data.len() as u64 }
             }
             Err(error) => Content::Invalid(error.to_string()),
         }

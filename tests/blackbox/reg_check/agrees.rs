@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::tree::random::{self, Random};
 use tests::*;
 
@@ -113,4 +113,81 @@ fn healthy_trees_have_no_errors() {
             assert_eq!(is_whole, !errors.contains(&format!("{repository}:{tag}")), "seed {seed}: {repository}:{tag} {digest}\n{ran}");
         }
     }
+}
+
+/// Fields of a manifest that somebody changed in the storage: it hashes right, and a registry may refuse to read it all the same.
+#[test]
+fn a_manifest_that_a_registry_refuses_to_read_is_an_error() {
+    let folder = temporary();
+    let tree = Tree::new(folder.path());
+    let pushed = Image::new().layer("base").push_by(&tree, "team/app");
+    let image = pushed.manifest();
+    let docker = Image::docker().layer("base").push_by(&tree, "team/app").manifest();
+    let index = Index::new().child("linux/amd64", &pushed).push_by(&tree, "team/app").manifest();
+    let (gone, huge) = (Value::Null, json!(u64::MAX));
+    let of_all = [
+        ("/schemaVersion", vec![json!("2"), json!(2.5), json!(3), json!(0), gone.clone()]),
+        ("/mediaType", vec![json!("application/vnd.example+json"), json!(""), json!(7), gone.clone()]),
+        ("/unknown", vec![json!({"a": 1})]),
+        ("/artifactType", vec![json!(7), json!("no type")]),
+    ];
+    let of_oci_images = [("/annotations", vec![json!([]), json!({"a": 1}), json!({"a": null})])];
+    let of_images = [
+        ("/config", vec![json!("x"), json!([]), gone.clone()]),
+        ("/config/size", vec![json!("5")]),
+        ("/config/mediaType", vec![json!(5)]),
+        ("/config/digest", vec![json!(5)]),
+        ("/layers", vec![json!({}), json!([]), gone.clone()]),
+        ("/layers/0", vec![json!("x")]),
+        ("/layers/0/size", vec![json!("5"), json!(5.5), json!(1e3), json!(-5), huge, gone.clone()]),
+        ("/layers/0/mediaType", vec![json!([]), gone.clone()]),
+        ("/layers/0/urls", vec![json!("x"), json!([1]), json!([])]),
+        ("/layers/0/annotations", vec![json!("x"), json!({"a": 1})]),
+        ("/layers/0/platform", vec![json!("x")]),
+        ("/manifests", vec![json!([])]),
+    ];
+    let of_indexes = [
+        ("/manifests", vec![json!("x"), json!([]), gone.clone()]),
+        ("/manifests/0/size", vec![json!("5")]),
+        ("/manifests/0/platform", vec![json!("x"), gone.clone()]),
+        ("/manifests/0/platform/architecture", vec![json!(7)]),
+        ("/manifests/0/platform/os", vec![gone.clone()]),
+        ("/manifests/0/platform/os.features", vec![json!("x")]),
+        ("/manifests/0/platform/variant", vec![json!({})]),
+        ("/layers", vec![json!([])]),
+    ];
+    let mut cases = Vec::new();
+    for (document, changes) in [
+        (&image, [&of_all[..], &of_oci_images, &of_images].concat()),
+        (&docker, [&of_all[..], &of_images].concat()),
+        (&index, [&of_all[..], &of_indexes].concat()),
+    ] {
+        cases.extend(changes.into_iter().flat_map(|(at, values)| values.into_iter().map(move |value| (changed(document, at, &value), at))));
+    }
+    for (place, (document, _)) in cases.iter().enumerate() {
+        fixtures::Place::put_manifest(&tree, "team/app", &format!("t{place}"), "", document.to_string().as_bytes());
+    }
+    let registry = Registry::with().storage_at(tree.root()).cache_off().start();
+    let ran = store(tree.root(), &["--depth", "manifest", "--fail-on", "never"]).run().succeeds();
+    let errors = errors(&ran);
+    let mut refused = 0;
+    for (place, (document, at)) in cases.iter().enumerate() {
+        let tag = format!("t{place}");
+        let status = registry.client().manifest("team/app", &tag).status;
+        assert_eq!(errors.contains(&format!("team/app:{tag}")), status != 200, "{status}: {at} of {document}");
+        refused += usize::from(status != 200);
+    }
+    assert!(refused > 40 && cases.len() - refused > 20, "{refused} of {}", cases.len());
+}
+
+/// The document with another value there; `null` stands for none.
+fn changed(document: &Value, pointer: &str, value: &Value) -> Value {
+    let mut document = document.clone();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match document.pointer_mut(parent).unwrap() {
+        Value::Array(list) => list[key.parse::<usize>().unwrap()] = value.clone(),
+        parent if !value.is_null() => parent[key] = value.clone(),
+        parent => drop(parent.as_object_mut().unwrap().remove(key)),
+    }
+    document
 }

@@ -79,7 +79,7 @@ impl Fixture {
         let bytes = manifest.to_string().into_bytes();
         let digest = Digest::of(&bytes);
         let manifest = Box::new(Manifest::parse(&bytes, None).unwrap());
-        self.scene.manifests.insert(digest.clone(), Content::Whole { manifest, violations: Vec::new(), size: 6 });
+        self.scene.manifests.insert(digest.clone(), Content::Whole { manifest, violations: Vec::new(), refusal: None, size: 6 });
         self.scene.revisions.insert(digest.clone(), leaf(&digest, 1));
         digest
     }
