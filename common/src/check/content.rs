@@ -36,7 +36,7 @@ pub fn hash(root: &Folder, blobs: &Blobs, facts: &Facts, choice: &Choice, advanc
 /// Hashes the blob at one place, and notes what that told.
 pub(super) fn hash_at(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize) {
     let Some(digest) = blobs.at(place) else { return };
-    let hashed = blobs.open_data(root, &digest).and_then(|file| file.map(|file| hash_file(file, &digest)).transpose());
+    let hashed = blobs.open_data(root, &digest).and_then(|file| file.map(|file| hash_file(&file, &digest)).transpose());
     note(facts, place, &digest, hashed);
 }
 
@@ -46,7 +46,7 @@ pub(super) fn hash_at(root: &Folder, blobs: &Blobs, facts: &Facts, place: usize)
 /// What the system says.
 pub fn state(root: &Folder, digest: &Digest) -> io::Result<Option<State>> {
     let Some(file) = root.open_file(&data_of(digest))? else { return Ok(None) };
-    let (_, found) = hash_file(file, digest)?;
+    let (_, found) = hash_file(&file, digest)?;
     Ok(Some(if found == *digest { State::Good } else { State::Corrupt }))
 }
 
@@ -61,14 +61,14 @@ fn note(facts: &Facts, place: usize, digest: &Digest, hashed: io::Result<Option<
     bytes
 }
 
-/// How many bytes a file has, and what they hash to by the algorithm of `like`.
+/// How many bytes a file has from where it stands, and what they hash to by the algorithm of `like`.
 ///
 /// # Errors
 /// What the system says.
-fn hash_file(mut file: File, like: &Digest) -> io::Result<(u64, Digest)> {
+pub fn hash_file(file: &File, like: &Digest) -> io::Result<(u64, Digest)> {
     let (mut buffer, mut hasher, mut bytes) = (vec![0; PIECE], like.hasher(), 0);
     loop {
-        let count = fill(&mut file, &mut buffer)?;
+        let count = fill(file, &mut buffer)?;
         hasher.update(buffer.get(..count).unwrap_or_default());
         bytes += count as u64;
         if count < buffer.len() {
@@ -81,7 +81,7 @@ fn hash_file(mut file: File, like: &Digest) -> io::Result<(u64, Digest)> {
 ///
 /// # Errors
 /// What the system says.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn fill(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
         match file.read(room) {
@@ -149,7 +149,7 @@ impl Work<'_> {
             let digest = self.blobs.at(place)?;
             let hashed = match self.blobs.open_data(self.root, &digest) {
                 Ok(Some(file)) if matches!(digest, Digest::Sha256(_)) => return Some(Open { place, digest, file, at_end: false }),
-                Ok(Some(file)) => hash_file(file, &digest).map(Some),
+                Ok(Some(file)) => hash_file(&file, &digest).map(Some),
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
             };
@@ -182,7 +182,7 @@ impl Lane {
                 let rest = self.piece.get(mem::take(&mut self.left)).unwrap_or_default();
                 Ok(Some(mem::take(&mut self.stream).finish(rest)))
             } else {
-                match fill(&mut open.file, &mut self.piece) {
+                match fill(&open.file, &mut self.piece) {
                     Ok(count) => {
                         self.left = 0..count;
                         open.at_end = count < self.piece.len();

@@ -1,5 +1,6 @@
 //! Blobs: `GET /v2/<name>/blobs/<digest>` (distribution-spec, "Pulling blobs").
 
+use std::fs::File;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -174,28 +175,36 @@ pub(super) async fn first_byte(transport: &Transport, repository: &Repository, d
     }
 }
 
-/// A part of a blob as it comes, of so many bytes or up to its end; nothing where it ends before.
-///
-/// A large blob is asked for part by part, so that none of it has to be held and a part that broke off is all that is asked for again.
-pub(super) async fn part(
-    transport: &Transport,
-    repository: &Repository,
-    digest: &Digest,
-    from: u64,
-    length: usize,
-) -> Result<Vec<u8>, Error> {
-    let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
-    let mut ask = transport.ask(Method::GET, url, Access::Pull(repository), length);
-    let last = from + (length.max(1) as u64 - 1);
-    let range = HeaderValue::from_str(&format!("bytes={from}-{last}"));
-    ask.headers.extend(range.ok().map(|range| (header::RANGE, range)));
-    let answer = transport.send(&ask).await?;
-    match answer.status.as_u16() {
-        416 => Ok(Vec::new()),
-        206 => Ok(answer.body),
-        200 if from == 0 => Ok(answer.body),
-        200 => Err(answer.content_error("the registry hands out blobs as a whole only".to_owned())),
-        _ => Err(answer.error()),
+/// Writes a blob into a file, whatever it hashes to, and gives how many bytes came. Where a connection breaks off the rest is asked for; a
+/// registry that hands out blobs as a whole only begins anew.
+pub(super) async fn write(transport: &Transport, repository: &Repository, digest: &Digest, file: &File) -> Result<u64, Error> {
+    let (mut came, mut most, mut vain) = (0, 0, 0);
+    loop {
+        let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
+        let mut ask = transport.ask(Method::GET, url, Access::Pull(repository), 0);
+        (ask.read, ask.total, ask.tries) = (Read::Into(file, came), A_DAY, FEW);
+        let range = HeaderValue::from_str(&format!("bytes={came}-")).ok().filter(|_| came > 0);
+        ask.headers.extend(range.map(|range| (header::RANGE, range)));
+        let answer = transport.send(&ask).await?;
+        if is_gone_elsewhere(&answer) {
+            return Err(answer.error().of_missing_blob());
+        }
+        // All of it had come.
+        if came > 0 && answer.status.as_u16() == 416 {
+            return Ok(came);
+        }
+        let answer = answer.success()?;
+        match answer.written {
+            None => return Err(answer.content_error("the answer has no body")),
+            Some((size, false)) => return Ok(size),
+            Some((size, true)) => came = size,
+        }
+        vain = if came > most { 0 } else { vain + 1 };
+        most = most.max(came);
+        if vain >= FEW {
+            let text = format!("after {came} bytes, and at every try");
+            return Err(Error::of_request(&ask.method, &ask.url, Cause::Trouble(Trouble::CutBody(text))));
+        }
     }
 }
 
@@ -342,22 +351,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_comes_part_by_part() {
-        let server = Server::start(|request| {
-            let range = request.header("range").unwrap_or_default().to_owned();
-            match range.as_str() {
-                "bytes=0-3" => reply(206, "cont"),
-                "bytes=4-7" => reply(206, "ent"),
-                _ => reply(416, ""),
+    async fn a_blob_that_breaks_off_is_fetched_to_its_end() {
+        let part = |range: &str, text: &str| reply(206, text).header("Content-Range", range);
+        for (answers, expected, ranges) in [
+            (vec![reply(200, "content")], Ok("content"), vec![""]),
+            (vec![reply(200, "content").cut(3), part("bytes 3-6/7", "tent")], Ok("content"), vec!["", "bytes=3-"]),
+            (
+                vec![reply(200, "content").cut(3), part("bytes 3-6/7", "tent").cut(2), part("bytes 5-6/7", "nt")],
+                Ok("content"),
+                vec!["", "bytes=3-", "bytes=5-"],
+            ),
+            // One that knows no parts.
+            (vec![reply(200, "content").cut(3), reply(200, "content")], Ok("content"), vec!["", "bytes=3-"]),
+            // It said that there is more, and there is not.
+            (vec![reply(200, "content").cut(3), reply(416, "")], Ok("con"), vec!["", "bytes=3-"]),
+            (vec![reply(200, "content").cut(3), part("bytes 0-6/7", "content")], Err("another part"), vec!["", "bytes=3-"]),
+            (vec![reply(200, "content").cut(3); 9], Err("after 3 bytes, and at every try"), vec!["", "bytes=3-", "bytes=3-", "bytes=3-"]),
+            (
+                vec![reply(200, "content").cut(5), reply(200, "content").cut(3), reply(503, ""), reply(200, "content")],
+                Ok("content"),
+                vec!["", "bytes=5-", "bytes=3-", "bytes=3-"],
+            ),
+            (vec![fault(404, "BLOB_UNKNOWN")], Err("BLOB_UNKNOWN"), vec![""]),
+        ] {
+            let asked = std::sync::atomic::AtomicUsize::new(0);
+            let script = answers.clone();
+            let server = Server::start(move |_| script[asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst)].clone());
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, b"what was there before").unwrap();
+            let came = server.registry().blob_into(&repository("a"), &Digest::of(b"content"), &file).await;
+            let mut text = String::new();
+            std::io::Seek::rewind(&mut file).unwrap();
+            std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+            match expected {
+                Ok(expected) => assert_eq!((came.unwrap(), &*text), (expected.len() as u64, expected), "{answers:?}"),
+                Err(why) => assert!(came.as_ref().is_err_and(|error| error.to_string().contains(why)), "{came:?}, {answers:?}"),
             }
-        });
-        let (registry, digest) = (server.registry(), Digest::of(b"content"));
-        let part = async |from| registry.blob_part(&repository("a"), &digest, from, 4).await.unwrap();
-        assert_eq!((part(0).await, part(4).await, part(8).await), (b"cont".to_vec(), b"ent".to_vec(), Vec::new()));
-        let whole = Server::start(|_| reply(200, "content"));
-        let part = async |from, length| whole.registry().blob_part(&repository("a"), &digest, from, length).await;
-        assert_eq!(part(0, 8).await.unwrap(), b"content");
-        assert!(part(0, 4).await.is_err(), "a blob that is larger than the part");
-        assert!(part(4, 8).await.unwrap_err().to_string().contains("as a whole"));
+            let found: Vec<String> =
+                server.requests().iter().map(|request| request.header("range").unwrap_or_default().to_owned()).collect();
+            assert_eq!(found, ranges, "{answers:?}");
+        }
     }
 }

@@ -27,6 +27,7 @@ mod secrets;
 mod testing;
 mod transport;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::digest::Digest;
@@ -116,9 +117,9 @@ impl Registry {
         self.transport.counts().1
     }
 
-    /// A part of a blob, not verified; nothing where it ends before.
-    pub async fn blob_part(&self, repository: &Repository, digest: &Digest, from: u64, length: usize) -> Result<Vec<u8>, Error> {
-        blobs::part(&self.transport, repository, digest, from, length).await
+    /// Writes a blob into a file, from its beginning, and gives how many bytes came. They are not verified, and not synced.
+    pub async fn blob_into(&self, repository: &Repository, digest: &Digest, file: &File) -> Result<u64, Error> {
+        blobs::write(&self.transport, repository, digest, file).await
     }
 
     /// Whether the registry can really hand out a blob: one byte of it is read.

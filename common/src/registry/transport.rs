@@ -4,12 +4,14 @@
 //! not by the HTTP library, because credentials must stay with the registry and verbs that change something must not be redirected.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Method, StatusCode};
+use reqwest::{Certificate, Client, Method, Response, StatusCode};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -43,14 +45,14 @@ pub(super) struct Ask<'a> {
     pub(super) access: Access<'a>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Option<Vec<u8>>,
-    pub(super) read: Read,
+    pub(super) read: Read<'a>,
     pub(super) total: Duration,
     pub(super) tries: u32,
 }
 
 /// How much of a successful answer's body is wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Read {
+pub(super) enum Read<'a> {
     /// All, and it is an error if there are more bytes than this.
     Whole(usize),
     /// The first bytes that come, and no more.
@@ -58,6 +60,9 @@ pub(super) enum Read {
     /// None: they are hashed as they come, until there are more than this. A whole one takes as long as it takes, and one that breaks off is an
     /// answer too.
     Hashed(Algorithm, u64),
+    /// None: they are written into this file as they come, whose bytes from this place on were asked for. It is emptied first where the answer
+    /// is all. As above, one that breaks off is an answer too.
+    Into(&'a File, u64),
 }
 
 /// What bytes are hashed by.
@@ -94,6 +99,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// What came of the body, where it was to be hashed.
     pub(super) hashed: Option<Hashed>,
+    /// How many bytes the file has into which the body was to be written, and whether more were to come.
+    pub(super) written: Option<(u64, bool)>,
     /// Whether a redirect led to another host, whose words are not the registry's.
     pub(super) foreign: bool,
     /// What was sent to prove who is asking, and may be in what came back.
@@ -442,7 +449,7 @@ impl Transport {
         headers: &[(HeaderName, HeaderValue)],
         body: Option<&[u8]>,
         authorization: Option<&HeaderValue>,
-        read: Read,
+        read: Read<'_>,
         deadline: Instant,
         total: Duration,
     ) -> Result<Answer, Trouble> {
@@ -459,7 +466,7 @@ impl Transport {
         }
         // The answer's first byte may take as long as the whole request; the bytes after it may not stop coming.
         let within = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
-        let is_patient = total > self.timeouts.total && !matches!(read, Read::Hashed(..));
+        let is_patient = total > self.timeouts.total && !matches!(read, Read::Hashed(..) | Read::Into(..));
         let first = if is_patient { total } else { self.timeouts.idle };
         let timeout = |_| Trouble::Timeout(first);
         let mut response =
@@ -471,12 +478,16 @@ impl Transport {
         let status = response.status();
         let limit = match read {
             Read::Whole(limit) if status.is_success() => limit,
-            Read::Whole(_) | Read::Beginning | Read::Hashed(..) => ERROR_BODY,
+            Read::Whole(_) | Read::Beginning | Read::Hashed(..) | Read::Into(..) => ERROR_BODY,
         };
         let mut bytes = Vec::new();
         let mut is_cut = false;
         let mut hashing = match read {
             Read::Hashed(algorithm, most) if status.is_success() => Some((algorithm.hasher(), 0, most)),
+            _ => None,
+        };
+        let mut writing = match read {
+            Read::Into(file, from) if status.is_success() => Some((file, begin(file, from, &response)?)),
             _ => None,
         };
         if *method != Method::HEAD {
@@ -487,7 +498,7 @@ impl Transport {
                     // An error is an error, with or without its last words.
                     Ok(Err(_)) | Err(_) if !status.is_success() => None,
                     Ok(Err(error)) => match self.trouble(&error) {
-                        Trouble::Lost(_) if hashing.is_some() => {
+                        Trouble::Lost(_) if hashing.is_some() || writing.is_some() => {
                             is_cut = true;
                             None
                         }
@@ -504,6 +515,11 @@ impl Transport {
                     if *came > *most {
                         break;
                     }
+                    continue;
+                }
+                if let Some((file, came)) = &mut writing {
+                    file.write_all(&chunk).map_err(|error| unwritten(&error))?;
+                    *came += chunk.len() as u64;
                     continue;
                 }
                 let room = limit - bytes.len();
@@ -526,6 +542,7 @@ impl Transport {
             headers: response.headers().clone(),
             body: bytes,
             hashed: hashing.map(|(hasher, size, _)| Hashed { size, digest: hasher.finish(), is_cut }),
+            written: writing.map(|(_, size)| (size, is_cut)),
             foreign: false,
             secrets: Secrets::of(authorization, body),
         })
@@ -605,6 +622,21 @@ fn outcome_of(outcome: &Result<Answer, (Url, Trouble)>) -> Outcome<'_> {
 }
 
 /// Where a redirect leads, if that is a place to go.
+/// Makes room in a file for what an answer holds, and gives the place where that begins.
+fn begin(mut file: &File, from: u64, answer: &Response) -> Result<u64, Trouble> {
+    let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
+    let place = if is_part { from } else { 0 };
+    let range = answer.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok()).filter(|_| is_part);
+    if range.is_some_and(|range| !range.starts_with(&format!("bytes {place}-"))) {
+        return Err(Trouble::Other("the answer is another part than was asked for".to_owned()));
+    }
+    file.set_len(place).and_then(|()| file.seek(SeekFrom::Start(place))).map_err(|error| unwritten(&error))
+}
+
+fn unwritten(error: &io::Error) -> Trouble {
+    Trouble::Other(format!("what comes cannot be written: {error}"))
+}
+
 fn redirect_target(origin: &Url, from: &Url, location: &str) -> Result<Url, Trouble> {
     let refused = |what: &str| Err(Trouble::Redirect(format!("redirected {what}, which is not followed")));
     let Ok(mut to) = from.join(location) else { return refused("to what is no URL") };

@@ -153,7 +153,7 @@ fn what_is_lost_is_fetched_from_another_registry() {
     let (registry, image, index) = registry(|with| with);
     let mirror = Registry::with().htpasswd("me", "secret").start();
     fill(&mirror, "copy/team/app", "copy/team/multi");
-    // So large that it comes in parts.
+    // As large as layers are.
     let third = Image::new().layer_of_size("third", (16 << 20) + 5).tag("v3");
     third.clone().push(&mirror, "copy/team/app");
     let third = third.push(&registry, "team/app");
@@ -199,6 +199,23 @@ fn what_is_lost_is_fetched_from_another_registry() {
     assert_eq!(changes(&damaged, &snapshot(&root)), [""; 0], "what is bad goes only when what is good is there");
     let ran = fix(&root, &["--from", &from, "--stopped", "--yes"], &found).run().status(1);
     assert!(!ran.stdout().contains("secret"));
+}
+
+#[test]
+fn what_is_lost_is_fetched_through_a_cache_of_another_registry() {
+    let upstream = Registry::start();
+    let image = Image::new().layer_of_size("large", (20 << 20) + 3).tag("v1");
+    let (registry, mirror) = (Registry::start(), Registry::with().set("/proxy/remoteurl", json!(upstream.url())).start());
+    image.clone().push(&upstream, "team/app");
+    let pushed = image.push(&registry, "team/app");
+    let root = registry.root();
+    let whole = snapshot(&root);
+    for digest in [&pushed.digest, &pushed.layers[0]] {
+        registry.storage().remove_blob(digest);
+    }
+    // What it does not have yet it hands out as it comes, and knows no parts of it.
+    fix(&root, &["--from", mirror.host(), "--stopped", "--yes"], &findings(&root)).run().succeeds();
+    assert_eq!(changes(&whole, &snapshot(&root)), [""; 0]);
 }
 
 #[test]

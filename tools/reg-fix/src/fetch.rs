@@ -1,15 +1,13 @@
 //! What is lost, fetched by digest from another registry and verified.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 
 use anyhow::Context as _;
+use common::check::content::hash_file;
 use common::digest::Digest;
 use common::reference::{Host, Repository, Target};
 use common::registry::{Registry, Settings};
-
-/// How much of a blob is asked for at once.
-const PART: usize = 16 << 20;
 
 /// The other registry.
 #[derive(Debug)]
@@ -49,25 +47,17 @@ impl Mirror {
 
     async fn one(&self, digest: &Digest, is_manifest: bool, repository: &Repository, file: &mut File) -> anyhow::Result<()> {
         file.set_len(0)?;
-        std::io::Seek::rewind(file)?;
+        file.rewind()?;
         if is_manifest {
             let manifest = self.registry.manifest(repository, &Target::Digest(digest.clone())).await?;
             // Verified by the client too; but a schema 1 manifest is known by the digest of a part of it, and would not lie right.
             anyhow::ensure!(digest.matches(&manifest.bytes), "the bytes of {digest} do not hash to it");
             file.write_all(&manifest.bytes)?;
         } else {
-            let mut hasher = digest.hasher();
-            let mut size = 0u64;
-            loop {
-                let part = self.registry.blob_part(repository, digest, size, PART).await?;
-                hasher.update(&part);
-                file.write_all(&part)?;
-                size += part.len() as u64;
-                if part.len() < PART {
-                    break;
-                }
-            }
-            let found = hasher.finish();
+            self.registry.blob_into(repository, digest, file).await?;
+            // What counts is what can be read again.
+            file.rewind()?;
+            let (size, found) = hash_file(file, digest)?;
             anyhow::ensure!(found == *digest, "{size} bytes came of {digest} that hash to {found}");
         }
         Ok(file.sync_all()?)

@@ -66,7 +66,7 @@ fn own(file: impl std::os::fd::AsFd, like: &Status, mode: u32) -> io::Result<()>
 
 /// Makes a file for what a folder is to hold, with the folder's owner, and as readable as it.
 pub(crate) fn create(folder: &Folder, name: &str, like: &Status) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder.fd(), name, flags, Mode::from_raw_mode(0o600))?;
     own(&file, like, like.mode & 0o666)?;
     Ok(file.into())
