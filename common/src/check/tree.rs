@@ -93,10 +93,30 @@ impl Tree {
         }
     }
 
-    /// The blobs that were found damaged, or could not be read to their end, in the order of their places.
+    /// The blobs that were found damaged, or could not be looked at or read to their end, in the order of their places.
     pub fn damaged(&self) -> impl Iterator<Item = Digest> {
-        let is_damaged = |place: &usize| matches!(self.facts.state(*place), State::Corrupt | State::Unreadable);
-        (0..self.blobs.len()).filter(is_damaged).filter_map(|place| self.blobs.at(place))
+        let is_damaged = |place: usize| {
+            matches!(self.facts.state(place), State::Corrupt | State::Unreadable) || self.facts.at(place) == Data::Unreadable
+        };
+        (0..self.blobs.len()).filter(move |place| is_damaged(*place)).filter_map(|place| self.blobs.at(place))
+    }
+
+    /// Whether a blob was read, and hashes to its digest.
+    #[must_use]
+    pub fn is_good(&self, digest: &Digest) -> bool {
+        matches!(self.blobs.find(digest), Found::At(place) if matches!(self.facts.state(place), State::Good | State::NoConfig))
+    }
+
+    /// Whether no folder hides blobs.
+    #[must_use]
+    pub fn knows_all_blobs(&self) -> bool {
+        self.blobs.are_all_known()
+    }
+
+    /// Whether there is a blob.
+    #[must_use]
+    pub fn has_blobs(&self) -> bool {
+        !self.blobs.is_empty()
     }
 
     /// Checks a repository. Where something is wrong it is looked at once more, and what is fresh a moment later, and what is wrong each time

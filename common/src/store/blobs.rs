@@ -123,6 +123,12 @@ impl Blobs {
         }
     }
 
+    /// Whether nothing hides blobs: each folder that may hold some could be read.
+    #[must_use]
+    pub fn are_all_known(&self) -> bool {
+        self.unread_algorithms.is_empty() && !self.fronts.iter().any(|front| front.unread)
+    }
+
     /// Reads a blob into `buffer` as [`Folder::read`] does; `false` where it has no data.
     ///
     /// # Errors

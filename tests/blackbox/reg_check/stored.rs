@@ -125,6 +125,60 @@ fn what_is_in_use_and_not_there_is_told() {
     assert_eq!(told(&unnamed.stderr_has("whose storage is it")), [""; 0]);
 }
 
+/// What a run does not look at is not taken for read by the next one: of its operands, of what it may not read, of what is not mounted.
+#[test]
+fn a_state_tells_of_what_was_looked_at_alone() {
+    let (folder, tree, pushed) = tree();
+    let state = folder.path().join("state.json");
+    let blobs = tree.root().join("docker/registry/v2/blobs");
+    let content = |words: &[&str]| store(tree.root(), &[&["--depth", "content", "--fail-on", "never"], words].concat());
+    let ran = |words: &[&str]| content(&[&["--since", state.to_str().unwrap()], words].concat());
+    let bad = tree.storage().blob(&pushed.layers[1]);
+    let overwritten = [b"other", &fs::read(&bad).unwrap()[5..]].concat();
+    fs::write(&bad, overwritten).unwrap();
+    let is_told = |run: Tool| told(&run.run().succeeds()) == ["blob-corrupt error latest"];
+    let later = || set_time(&state, "2100-01-01T00:00:00Z");
+    // The first run reads all, also where one came before it that could not.
+    let away = folder.path().join("away");
+    for volume in ["docker", "docker/registry/v2/blobs"] {
+        fs::rename(tree.root().join(volume), &away).unwrap();
+        ran(&[]).run().stderr_has("not all of the storage was looked at");
+        fs::rename(&away, tree.root().join(volume)).unwrap();
+        assert!(!state.exists(), "{volume}");
+    }
+    ran(&["--repository", "team/other"]).run().succeeds().stderr_has("left to the next run");
+    assert!(!state.exists());
+    assert!(is_told(ran(&[])));
+    for narrowed in [&["--repository", "team/other"][..], &["--exclude", "team/app"]] {
+        later();
+        ran(narrowed).run().succeeds();
+        assert!(is_told(ran(&[])), "{narrowed:?}");
+    }
+    for volume in ["docker", "docker/registry/v2/blobs"] {
+        later();
+        fs::rename(tree.root().join(volume), &away).unwrap();
+        ran(&[]).run();
+        fs::rename(&away, tree.root().join(volume)).unwrap();
+        assert!(is_told(ran(&[])), "{volume}");
+    }
+    // What may not be looked at now, and is none of what was damaged before.
+    for closed in [&blobs.join("sha256"), bad.ancestors().nth(2).unwrap(), bad.parent().unwrap(), &bad] {
+        let before = json!({"tool": "reg-check", "schema": 1, "root": tree.root(), "time": "2000-01-01T00:00:00Z", "damaged": []});
+        fs::write(&state, before.to_string()).unwrap();
+        chmod("a+rwX", folder.path());
+        chmod("go-rwx", closed);
+        ran(&[]).as_nobody().run().stdout_has("unreadable");
+        chmod("go+rX", closed);
+        let after: Value = serde_json::from_str(&fs::read_to_string(&state).unwrap()).unwrap();
+        let is_known = after["damaged"] == json!([pushed.layers[1]]);
+        assert!(is_known || (after["time"] == before["time"] && after["damaged"] == json!([])), "{}: {after}", closed.display());
+    }
+}
+
+fn chmod(mode: &str, path: &std::path::Path) {
+    process::output_of(std::process::Command::new("chmod").args(["-R", mode]).arg(path));
+}
+
 #[test]
 fn content_is_read_once_and_what_is_damaged_again() {
     let (folder, tree, pushed) = tree();
@@ -162,7 +216,7 @@ fn content_is_read_once_and_what_is_damaged_again() {
     let (_, hashed) = ran(&["--repository", "team/other"]);
     assert!(hashed > other && hashed < all, "{hashed} of {all}");
     // Without a state all is new, whatever the sample.
-    fs::remove_file(&state).unwrap();
+    assert!(!state.exists(), "who looked at a part leaves the rest to be read");
     assert_eq!(ran(&["--sample", "1%"]), (vec![], all));
     // A link to the state stays one.
     let moved = folder.path().join("elsewhere.json");

@@ -27,10 +27,32 @@ pub(crate) struct State {
     pub(crate) damaged: BTreeSet<Digest>,
 }
 
+/// What a run tells of the content of a storage.
+pub(crate) struct Ran<'a> {
+    pub(crate) began: DateTime<Utc>,
+    /// It chose from all blobs that there are.
+    pub(crate) saw_all: bool,
+    /// What it found damaged, or could not read.
+    pub(crate) damaged: Vec<Digest>,
+    /// Whether it read a blob and found it good.
+    pub(crate) is_good: &'a dyn Fn(&Digest) -> bool,
+}
+
 impl State {
-    /// That of a run that `began` then.
-    pub(crate) fn new(root: &Path, began: DateTime<Utc>, damaged: BTreeSet<Digest>) -> Self {
-        Self { tool: "reg-check".to_owned(), schema: 1, root: root.display().to_string(), time: (began - SLACK).trunc_subsecs(0), damaged }
+    /// That of the first run, which `began` then and looked at all.
+    fn first(root: &Path, began: DateTime<Utc>) -> Self {
+        let time = (began - SLACK).trunc_subsecs(0);
+        Self { tool: "reg-check".to_owned(), schema: 1, root: root.display().to_string(), time, damaged: BTreeSet::new() }
+    }
+
+    /// What is known after a run that followed on `before`. Where it did not look at all of the storage what it skipped has to be read by the
+    /// next one; none where that is everything.
+    pub(crate) fn after(before: Option<Self>, root: &Path, ran: &Ran<'_>) -> Option<Self> {
+        let mut state = if ran.saw_all { Self::first(root, ran.began) } else { before.clone()? };
+        state.damaged = before.map(|before| before.damaged).unwrap_or_default();
+        state.damaged.retain(|digest| !(ran.is_good)(digest));
+        state.damaged.extend(ran.damaged.iter().cloned());
+        Some(state)
     }
 
     /// Reads the file; none where there is none, as before the first run.
@@ -96,7 +118,8 @@ mod tests {
         let root = Path::new("/srv/registry");
         assert_eq!(State::read(&file, root).unwrap(), None);
         let began = DateTime::from_timestamp(1_800_000_000, 5).unwrap();
-        let state = State::new(root, began, [Digest::of(b"x")].into());
+        let ran = Ran { began, saw_all: true, damaged: vec![Digest::of(b"x")], is_good: &|_| false };
+        let state = State::after(None, root, &ran).unwrap();
         state.write(&file).unwrap();
         state.write(&file).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -107,6 +130,27 @@ mod tests {
         for rubbish in ["", "{", "{}", r#"{"tool":"x","schema":1,"root":"/srv/registry","time":"2026-01-01T00:00:00Z","damaged":[]}"#] {
             fs::write(&file, rubbish).unwrap();
             assert!(State::read(&file, root).is_err(), "{rubbish:?}");
+        }
+    }
+    #[test]
+    fn what_was_not_looked_at_is_not_taken_for_read() {
+        let root = Path::new("/srv/registry");
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let [bad, mended, new] = [b"bad", b"old", b"new"].map(|bytes| Digest::of(bytes));
+        let is_good = |digest: &Digest| *digest == mended;
+        let ran = |began, saw_all, damaged: &[&Digest]| Ran {
+            began: at(began),
+            saw_all,
+            damaged: damaged.iter().map(|digest| (*digest).clone()).collect(),
+            is_good: &is_good,
+        };
+        assert_eq!(State::after(None, root, &ran(1000, false, &[&bad])), None, "the first run reads all");
+        let first = State::after(None, root, &ran(1000, true, &[&bad])).unwrap();
+        let first = State { damaged: [bad.clone(), mended.clone()].into(), ..first };
+        // What is bad and was not read, or is not there for now, stays to be read.
+        for (saw_all, time) in [(true, at(2000) - SLACK), (false, at(1000) - SLACK)] {
+            let next = State::after(Some(first.clone()), root, &ran(2000, saw_all, &[&new])).unwrap();
+            assert_eq!((next.time, next.damaged), (time, [bad.clone(), new.clone()].into()));
         }
     }
 }

@@ -23,7 +23,7 @@ use common::store::{layout, repositories};
 use crate::absent;
 use crate::collect::Batch;
 use crate::draft::{Draft, Weight};
-use crate::state::State;
+use crate::state::{Ran, State};
 
 /// How many bytes may be held of repositories whose turn has not come.
 const AHEAD: usize = 32 << 20;
@@ -162,8 +162,18 @@ impl Wanted<'_> {
             take(Batch { drafts: rest.into_iter().map(|fault| self.draft(fault)).collect(), ..Batch::default() })?;
         }
         progress.finish();
-        let state = |file: &PathBuf| (file.clone(), State::new(&found.root, began, tree.damaged().collect()));
-        Ok(Ended { hashed, complete, state: self.since.as_ref().map(state) })
+        // A folder that is not mounted is empty.
+        let is_there = found.hint.is_none() && (tree.has_blobs() || all.names.is_empty());
+        let saw_all = self.filter.selects_all() && is_there && tree.knows_all_blobs();
+        let ran = Ran { began, saw_all, damaged: tree.damaged().collect(), is_good: &|digest| tree.is_good(digest) };
+        let state = self.since.as_ref().and_then(|file| {
+            if !saw_all {
+                let file = file.display();
+                context.say(format_args!("--since {file}: not all of the storage was looked at, and what was not is left to the next run"));
+            }
+            Some((file.clone(), State::after(found.state, &found.root, &ran)?))
+        });
+        Ok(Ended { hashed, complete, state })
     }
 
     /// The registry's name and what is in use, where both are known.
