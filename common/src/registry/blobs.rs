@@ -35,6 +35,9 @@ pub struct Hashed {
 /// How often what is only a first question is asked.
 const FEW: u32 = 3;
 
+/// How often a blob is gone on with where it broke off.
+const BREAKS: u32 = 100;
+
 /// How long a blob may take as long as its bytes do not stop coming.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -89,10 +92,7 @@ pub(super) async fn presence(
         return Err(answer.page_error());
     }
     match answer.status.as_u16() {
-        206 => {
-            let by_get = answer.header(header::CONTENT_RANGE).and_then(|range| range.rsplit('/').next()?.trim().parse().ok());
-            Ok(Presence::There(by_get.or(by_head)))
-        }
+        206 => Ok(Presence::There(length_in_range(&answer).or(by_head))),
         200..300 => Ok(Presence::There(length(&answer).or(by_head))),
         // No byte to be had: of the empty blob that is as it should be.
         416 => Ok(Presence::There(Some(0))),
@@ -175,14 +175,14 @@ pub(super) async fn first_byte(transport: &Transport, repository: &Repository, d
     }
 }
 
-/// Writes a blob into a file, whatever it hashes to, and gives how many bytes came. Where a connection breaks off the rest is asked for; a
-/// registry that hands out blobs as a whole only begins anew.
-pub(super) async fn write(transport: &Transport, repository: &Repository, digest: &Digest, file: &File) -> Result<u64, Error> {
-    let (mut came, mut most, mut vain) = (0, 0, 0);
-    loop {
-        let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
-        let mut ask = transport.ask(Method::GET, url, Access::Pull(repository), 0);
-        (ask.read, ask.total, ask.tries) = (Read::Into(file, came), A_DAY, FEW);
+/// Writes a blob of no more bytes than `most` into a file, whatever it hashes to, and gives how many came. Where a connection breaks off or
+/// nothing comes any more the rest is asked for; a registry that hands out blobs as a whole only begins anew.
+pub(super) async fn write(transport: &Transport, repository: &Repository, digest: &Digest, most: u64, file: &File) -> Result<u64, Error> {
+    let url = transport.repository_url(repository, &["blobs", &digest.to_string()]);
+    let (mut came, mut furthest, mut vain) = (0, 0, 0);
+    for _ in 0..BREAKS {
+        let mut ask = transport.ask(Method::GET, url.clone(), Access::Pull(repository), 0);
+        (ask.read, ask.total, ask.tries) = (Read::Into { file, from: came, most }, A_DAY, FEW);
         let range = HeaderValue::from_str(&format!("bytes={came}-")).ok().filter(|_| came > 0);
         ask.headers.extend(range.map(|range| (header::RANGE, range)));
         let answer = transport.send(&ask).await?;
@@ -194,22 +194,30 @@ pub(super) async fn write(transport: &Transport, repository: &Repository, digest
             return Ok(came);
         }
         let answer = answer.success()?;
-        match answer.written {
-            None => return Err(answer.content_error("the answer has no body")),
-            Some((size, false)) => return Ok(size),
-            Some((size, true)) => came = size,
+        let Some((size, is_cut)) = answer.written else { return Err(answer.content_error("the answer has no body")) };
+        // A part may be smaller than was asked for, and whole.
+        if !is_cut && length_in_range(&answer).is_none_or(|length| size >= length) {
+            return Ok(size);
         }
-        vain = if came > most { 0 } else { vain + 1 };
-        most = most.max(came);
+        came = size;
+        vain = if came > furthest { 0 } else { vain + 1 };
+        furthest = furthest.max(came);
         if vain >= FEW {
-            let text = format!("after {came} bytes, and at every try");
-            return Err(Error::of_request(&ask.method, &ask.url, Cause::Trouble(Trouble::CutBody(text))));
+            break;
         }
     }
+    let text = format!("after {came} bytes, and at every try");
+    Err(Error::of_request(&Method::GET, &url, Cause::Trouble(Trouble::CutBody(text))))
+}
+
+/// How many bytes there are of what an answer is a part of, where it says that.
+fn length_in_range(answer: &Answer) -> Option<u64> {
+    answer.header(header::CONTENT_RANGE)?.rsplit_once('/')?.1.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Registry;
     use super::super::testing::{Reply, Server, fault, reply, repository};
     use super::*;
 
@@ -373,13 +381,24 @@ mod tests {
                 vec!["", "bytes=5-", "bytes=3-", "bytes=3-"],
             ),
             (vec![fault(404, "BLOB_UNKNOWN")], Err("BLOB_UNKNOWN"), vec![""]),
+            // One whose bytes stop coming.
+            (vec![reply(200, "cont").stalled(), part("bytes 4-6/7", "ent")], Ok("content"), vec!["", "bytes=4-"]),
+            (vec![reply(200, "contents")], Err("more than the 7 bytes"), vec![""]),
+            (
+                vec![reply(200, "content").cut(3), part("bytes 3-4/7", "te"), part("bytes 5-6/7", "nt")],
+                Ok("content"),
+                vec!["", "bytes=3-", "bytes=5-"],
+            ),
         ] {
             let asked = std::sync::atomic::AtomicUsize::new(0);
             let script = answers.clone();
             let server = Server::start(move |_| script[asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst)].clone());
             let mut file = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut file, b"what was there before").unwrap();
-            let came = server.registry().blob_into(&repository("a"), &Digest::of(b"content"), &file).await;
+            let mut settings = server.settings();
+            settings.timeouts.idle = Duration::from_millis(200);
+            let registry = Registry::open(&server.host(), &settings).unwrap();
+            let came = registry.blob_into(&repository("a"), &Digest::of(b"content"), Some(7), &file).await;
             let mut text = String::new();
             std::io::Seek::rewind(&mut file).unwrap();
             std::io::Read::read_to_string(&mut file, &mut text).unwrap();

@@ -117,9 +117,10 @@ impl Registry {
         self.transport.counts().1
     }
 
-    /// Writes a blob into a file, from its beginning, and gives how many bytes came. They are not verified, and not synced.
-    pub async fn blob_into(&self, repository: &Repository, digest: &Digest, file: &File) -> Result<u64, Error> {
-        blobs::write(&self.transport, repository, digest, file).await
+    /// Writes a blob into a file, from its beginning, and gives how many bytes came; more than its `size`, where that is known, is an error.
+    /// They are not verified, and not synced.
+    pub async fn blob_into(&self, repository: &Repository, digest: &Digest, size: Option<u64>, file: &File) -> Result<u64, Error> {
+        blobs::write(&self.transport, repository, digest, size.unwrap_or(u64::MAX), file).await
     }
 
     /// Whether the registry can really hand out a blob: one byte of it is read.

@@ -60,9 +60,14 @@ pub(super) enum Read<'a> {
     /// None: they are hashed as they come, until there are more than this. A whole one takes as long as it takes, and one that breaks off is an
     /// answer too.
     Hashed(Algorithm, u64),
-    /// None: they are written into this file as they come, whose bytes from this place on were asked for. It is emptied first where the answer
-    /// is all. As above, one that breaks off is an answer too.
-    Into(&'a File, u64),
+    /// None: they are written into a file as they come. As above, one that breaks off is an answer too, and here also one that stops coming.
+    Into {
+        file: &'a File,
+        /// The place from which on the bytes were asked for. The file is emptied first where the answer is all.
+        from: u64,
+        /// How many bytes it may have in the end.
+        most: u64,
+    },
 }
 
 /// What bytes are hashed by.
@@ -466,7 +471,7 @@ impl Transport {
         }
         // The answer's first byte may take as long as the whole request; the bytes after it may not stop coming.
         let within = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
-        let is_patient = total > self.timeouts.total && !matches!(read, Read::Hashed(..) | Read::Into(..));
+        let is_patient = total > self.timeouts.total && !matches!(read, Read::Hashed(..) | Read::Into { .. });
         let first = if is_patient { total } else { self.timeouts.idle };
         let timeout = |_| Trouble::Timeout(first);
         let mut response =
@@ -478,7 +483,7 @@ impl Transport {
         let status = response.status();
         let limit = match read {
             Read::Whole(limit) if status.is_success() => limit,
-            Read::Whole(_) | Read::Beginning | Read::Hashed(..) | Read::Into(..) => ERROR_BODY,
+            Read::Whole(_) | Read::Beginning | Read::Hashed(..) | Read::Into { .. } => ERROR_BODY,
         };
         let mut bytes = Vec::new();
         let mut is_cut = false;
@@ -487,7 +492,7 @@ impl Transport {
             _ => None,
         };
         let mut writing = match read {
-            Read::Into(file, from) if status.is_success() => Some((file, begin(file, from, &response)?)),
+            Read::Into { file, from, most } if status.is_success() => Some((file, begin(file, from, &response)?, most)),
             _ => None,
         };
         if *method != Method::HEAD {
@@ -505,6 +510,10 @@ impl Transport {
                         Trouble::Lost(text) => return Err(Trouble::CutBody(text)),
                         other => return Err(other),
                     },
+                    Err(_) if writing.is_some() => {
+                        is_cut = true;
+                        None
+                    }
                     Err(_) => return Err(Trouble::Timeout(if idle < self.timeouts.idle { total } else { idle })),
                 };
                 let Some(chunk) = chunk else { break };
@@ -517,9 +526,12 @@ impl Transport {
                     }
                     continue;
                 }
-                if let Some((file, came)) = &mut writing {
-                    file.write_all(&chunk).map_err(|error| unwritten(&error))?;
+                if let Some((file, came, most)) = &mut writing {
                     *came += chunk.len() as u64;
+                    if *came > *most {
+                        return Err(Trouble::TooLarge(usize::try_from(*most).unwrap_or(usize::MAX)));
+                    }
+                    file.write_all(&chunk).map_err(|error| unwritten(&error))?;
                     continue;
                 }
                 let room = limit - bytes.len();
@@ -542,7 +554,7 @@ impl Transport {
             headers: response.headers().clone(),
             body: bytes,
             hashed: hashing.map(|(hasher, size, _)| Hashed { size, digest: hasher.finish(), is_cut }),
-            written: writing.map(|(_, size)| (size, is_cut)),
+            written: writing.map(|(_, size, _)| (size, is_cut)),
             foreign: false,
             secrets: Secrets::of(authorization, body),
         })
@@ -621,7 +633,6 @@ fn outcome_of(outcome: &Result<Answer, (Url, Trouble)>) -> Outcome<'_> {
     }
 }
 
-/// Where a redirect leads, if that is a place to go.
 /// Makes room in a file for what an answer holds, and gives the place where that begins.
 fn begin(mut file: &File, from: u64, answer: &Response) -> Result<u64, Trouble> {
     let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
@@ -637,6 +648,7 @@ fn unwritten(error: &io::Error) -> Trouble {
     Trouble::Other(format!("what comes cannot be written: {error}"))
 }
 
+/// Where a redirect leads, if that is a place to go.
 fn redirect_target(origin: &Url, from: &Url, location: &str) -> Result<Url, Trouble> {
     let refused = |what: &str| Err(Trouble::Redirect(format!("redirected {what}, which is not followed")));
     let Ok(mut to) = from.join(location) else { return refused("to what is no URL") };

@@ -233,6 +233,30 @@ fn what_hashes_to_something_else_is_not_put_in_place() {
 }
 
 #[test]
+fn what_another_registry_cannot_give_is_asked_for_once_and_leaves_nothing() {
+    let folder = temporary();
+    let tree = Tree::new(folder.path());
+    let image = Image::new().layer_of_size("large", 100_000).tag("v1");
+    let repositories = ["a", "b", "c", "d"];
+    let pushed = repositories.map(|repository| image.clone().push_by(&tree, repository));
+    let layer = &pushed[0].layers[0];
+    tree.storage().remove_blob(layer);
+    let damaged = snapshot(tree.root());
+    for (size, said) in [(100_000, "hash to"), (100_001, "more than the 100000 bytes")] {
+        let liar = ScriptedServer::start();
+        liar.fallback(Response::status(200).body("x".repeat(size)));
+        let ran = fix(tree.root(), &["--from", liar.host(), "--stopped", "--yes"], &findings(tree.root())).run().status(1);
+        let failed: Vec<_> = ran.records_of("repair").into_iter().filter(|repair| repair["action"] == "fetch").collect();
+        assert!(failed.len() == 4 && failed.iter().all(|repair| repair["why"].as_str().unwrap().contains(said)), "{ran}");
+        let asked = repositories.map(|repository| liar.count("GET", &format!("/v2/{repository}/blobs/{layer}")));
+        assert_eq!(asked, [1; 4], "from each that names it, once");
+        assert_eq!(changes(&damaged, &snapshot(tree.root())), [""; 0]);
+        assert_eq!(ran.the("trailer")["run"], json!(null));
+        assert_eq!(std::fs::read_dir(tree.root().join(".reg-fix")).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn nothing_that_is_in_use_is_taken_away() {
     let (registry, image, index) = registry(|with| with);
     let root = registry.root();

@@ -11,6 +11,7 @@ use common::digest::Digest;
 use common::record::{Repair, RepairAction, RepairResult};
 use common::store::folder::Folder;
 use common::store::layout;
+use rustix::fs::AtFlags;
 
 use crate::fetch::Mirror;
 use crate::files;
@@ -34,6 +35,8 @@ pub(crate) struct Acting<'a> {
     pub(crate) forgotten: Vec<Forget>,
     /// What was fetched.
     pub(crate) fetched: Vec<Digest>,
+    /// What could not be fetched: from how many of the repositories that name it, and why.
+    pub(crate) vain: BTreeMap<Digest, (usize, String)>,
     /// What was fetched, or moved away.
     pub(crate) changed: Vec<Digest>,
 }
@@ -51,7 +54,16 @@ impl Acting<'_> {
             Act::Folder => self.folder(record, &path)?,
             Act::Move => self.move_away(step, &path)?,
             Act::Link { to } => self.link(record, &path, to)?,
-            Act::Fetch { digest, is_manifest } => self.fetch(record, &path, digest, *is_manifest)?,
+            Act::Fetch { digest, is_manifest, size } => {
+                let outcome = self.fetch(record, &path, digest, *is_manifest, *size)?;
+                // The file system may be full of what did not help.
+                if outcome.is_err()
+                    && let Ok(Some(folder)) = self.run.folder().folder(FETCHED)
+                {
+                    let _ = rustix::fs::unlinkat(folder.fd(), digest.hex(), AtFlags::empty());
+                }
+                outcome
+            }
         };
         Ok(match outcome {
             Ok(()) => Repair { result: RepairResult::Repaired, ..record.clone() },
@@ -145,24 +157,38 @@ impl Acting<'_> {
         Ok(outcome)
     }
 
-    fn fetch(&mut self, record: &Repair, path: &str, digest: &Digest, is_manifest: bool) -> anyhow::Result<Result<(), String>> {
+    fn fetch(
+        &mut self,
+        record: &Repair,
+        path: &str,
+        digest: &Digest,
+        is_manifest: bool,
+        size: Option<u64>,
+    ) -> anyhow::Result<Result<(), String>> {
         let Some(mirror) = self.mirror else { return Ok(Err("there is no --from".to_owned())) };
         let (root, run) = (self.root, self.run);
         // Another repository lacked it too, and it is there by now.
         if self.fetched.contains(digest) {
             return Ok(Ok(()));
         }
-        let named = self.named.get(digest).cloned().unwrap_or_default();
+        let named = self.named.get(digest).map_or(&[][..], Vec::as_slice);
+        let (tried, why) = self.vain.get(digest).map_or((0, ""), |(tried, why)| (*tried, why.as_str()));
+        // It was asked for in another repository's name, and in this one's too.
+        if tried > 0 && tried == named.len() {
+            return Ok(Err(why.to_owned()));
+        }
         let fetched = (|| -> Result<(), String> {
             let text = |error: io::Error| error.to_string();
             let folder = runs::make_own(run.folder(), FETCHED).map_err(text)?;
             let like = root.folder(layout::BLOBS).and_then(|blobs| blobs.map(|blobs| blobs.own_status()).transpose()).map_err(text)?;
             let like = like.ok_or_else(|| "the folder of the blobs is not there".to_owned())?;
             let mut file = files::create(&folder, &digest.hex(), &like).map_err(text)?;
-            mirror.fetch(digest, is_manifest, &named, &mut file)
+            mirror.fetch(digest, is_manifest, size, named.get(tried..).unwrap_or_default(), &mut file)
         })();
         if let Err(why) = fetched {
-            return Ok(Err(format!("{why}: push it again, or take away what needs it with --drop and without --from")));
+            let why = format!("{why}: push it again, or take away what needs it with --drop and without --from");
+            self.vain.insert(digest.clone(), (named.len(), why.clone()));
+            return Ok(Err(why));
         }
         // Only now, with the good content at hand, what is bad goes.
         if matches!(root.status(path), Ok(Some(_))) {

@@ -25,16 +25,23 @@ impl Mirror {
         Ok(Self { runtime, registry, prefix })
     }
 
-    /// Writes what has this digest into a file, from the first of the repositories that has it.
+    /// Writes what has this digest into a file, from the first of the repositories that has it; no more than its `size`, where that is known.
     ///
     /// # Errors
     /// The last thing that went wrong, in a sentence.
-    pub(crate) fn fetch(&self, digest: &Digest, is_manifest: bool, repositories: &[String], file: &mut File) -> Result<(), String> {
+    pub(crate) fn fetch(
+        &self,
+        digest: &Digest,
+        is_manifest: bool,
+        size: Option<u64>,
+        repositories: &[String],
+        file: &mut File,
+    ) -> Result<(), String> {
         let mut last = format!("no repository is known that has {digest}");
         for repository in repositories {
             let name = if self.prefix.is_empty() { repository.clone() } else { format!("{}/{repository}", self.prefix) };
             let outcome = match name.parse::<Repository>() {
-                Ok(name) => self.runtime.block_on(self.one(digest, is_manifest, &name, file)),
+                Ok(name) => self.runtime.block_on(self.one(digest, is_manifest, size, &name, file)),
                 Err(error) => Err(error.into()),
             };
             match outcome {
@@ -45,7 +52,14 @@ impl Mirror {
         Err(format!("--from {}: {last}", self.registry.host()))
     }
 
-    async fn one(&self, digest: &Digest, is_manifest: bool, repository: &Repository, file: &mut File) -> anyhow::Result<()> {
+    async fn one(
+        &self,
+        digest: &Digest,
+        is_manifest: bool,
+        size: Option<u64>,
+        repository: &Repository,
+        file: &mut File,
+    ) -> anyhow::Result<()> {
         file.set_len(0)?;
         file.rewind()?;
         if is_manifest {
@@ -54,7 +68,7 @@ impl Mirror {
             anyhow::ensure!(digest.matches(&manifest.bytes), "the bytes of {digest} do not hash to it");
             file.write_all(&manifest.bytes)?;
         } else {
-            self.registry.blob_into(repository, digest, file).await?;
+            self.registry.blob_into(repository, digest, size, file).await?;
             // What counts is what can be read again.
             file.rewind()?;
             let (size, found) = hash_file(file, digest)?;

@@ -25,7 +25,7 @@ use crate::act::Acting;
 use crate::arguments::Args;
 use crate::fetch::Mirror;
 use crate::given;
-use crate::journal::{Journal, RUNS};
+use crate::journal::{self, Journal, RUNS};
 use crate::matching::{self, Asks, Held, Seen};
 use crate::memory::{self, Memory};
 use crate::plan::{self, Act, Forget, Options, Step};
@@ -286,7 +286,7 @@ impl Mending<'_> {
         match (self.tree.data(digest), self.tree.hash_one(digest)) {
             (Data::Size(_), State::Good) => vec![link],
             (Data::Missing, _) if self.options.from => {
-                let act = Act::Fetch { digest: digest.clone(), is_manifest: true };
+                let act = Act::Fetch { digest: digest.clone(), is_manifest: true, size: None };
                 vec![step(RepairAction::Fetch, act, data_of(digest), "it runs, and it is lost"), link]
             }
             (Data::Missing, _) => left("its content is lost: push it again, or fetch it with --from REGISTRY"),
@@ -407,6 +407,7 @@ impl Mending<'_> {
             named: BTreeMap::new(),
             forgotten: Vec::new(),
             fetched: Vec::new(),
+            vain: BTreeMap::new(),
             changed: Vec::new(),
         };
         let mut records = Vec::new();
@@ -414,7 +415,8 @@ impl Mending<'_> {
         let mut told: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
         for _ in 0..ROUNDS {
             for (digest, repositories) in plan::named_by(&steps) {
-                acting.named.entry(digest).or_default().extend(repositories);
+                let named = acting.named.entry(digest).or_default();
+                named.extend(repositories.into_iter().filter(|repository| !named.contains(repository)).collect::<Vec<_>>());
             }
             let before = acting.changed.len();
             let first = records.len();
@@ -456,6 +458,10 @@ impl Mending<'_> {
             .write(&Trailer::new(true, records.len() as u64, totals(&records, Some(name.clone()))))
             .context("writing the journal")?;
         drop(acting);
+        // A run that did nothing is none that could be undone. What is left of one does no harm.
+        if journal::read(&run).is_ok_and(|repairs| repairs.is_empty()) {
+            let _ = RUNS.remove(self.root, &name);
+        }
         let did = records.iter().any(|record| record.result == RepairResult::Repaired);
         Ok((records, did.then_some(name)))
     }

@@ -21,6 +21,8 @@ use crate::matching::Held;
 const LOST: &str = "push it again, fetch it with --from REGISTRY, or take away what needs it with --drop";
 /// The way out where it is damaged.
 const LOST_IMAGE: &str = "push the image again, fetch it with --from REGISTRY, or take away what needs it with --drop";
+/// Why damaged content is fetched anew.
+const DAMAGED: &str = "what is there does not hash to its digest";
 /// What is said of a repository without tags and manifests.
 pub(crate) const GHOST: &str = "nothing of it can be served, and nothing of it is lost: reg-gc takes away what is left of it";
 /// The way out where it is in use.
@@ -59,6 +61,8 @@ pub(crate) enum Act {
         digest: Digest,
         /// Whether it is asked for as a manifest.
         is_manifest: bool,
+        /// How many bytes a manifest says that it has, the largest where several do.
+        size: Option<u64>,
     },
     /// A link is written, if the content to which it leads is there then.
     Link {
@@ -205,7 +209,12 @@ impl<K: Known> Planning<'_, K> {
                 self.push(planned, Act::Folder, "registries before 3.0 list repositories by it");
             }
             (Problem::ManifestInvalid | Problem::MediaTypeMismatch | Problem::ConfigUnreadable | Problem::DigestMismatch, _) => {
-                self.steps.push(left("its content is as it was pushed: build and push the image anew"));
+                let content = fault.digest.as_ref().map(|digest| self.content(digest));
+                self.steps.push(left(if matches!(content, Some(Content::Whole { refusal: Some(_), .. })) {
+                    "nobody can have pushed it like this: push the image anew, or let the tag name another manifest"
+                } else {
+                    "its content is as it was pushed: build and push the image anew"
+                }));
             }
             (Problem::RepositoryGhost, _) => {
                 self.steps.push(Step::none(fault, RepairResult::Skipped, GHOST));
@@ -226,6 +235,17 @@ impl<K: Known> Planning<'_, K> {
     fn link(&mut self, fault: &Fault, path: String, to: &Digest, why: impl Into<String>) {
         let planned = Repair { after: Some(to.to_string()), ..record(fault, RepairAction::Link, path) };
         self.push(planned, Act::Link { to: to.clone() }, why);
+    }
+
+    /// Fetches what has this digest, by which the fault's own content lies here.
+    fn fetch(&mut self, fault: &Fault, digest: Digest, is_manifest: bool, why: &str) {
+        let planned = record(fault, RepairAction::Fetch, data_of(&digest));
+        let is_it = |named: &Digest| *named == digest || fault.digest.as_ref() == Some(named);
+        let manifests = self.scene.manifests.values().filter_map(Content::manifest);
+        let sizes =
+            manifests.flat_map(|manifest| &manifest.blobs).filter(|blob| blob.size > 0 && is_it(&blob.digest)).map(|blob| blob.size);
+        let size = sizes.max();
+        self.push(planned, Act::Fetch { digest, is_manifest, size }, why);
     }
 
     fn content(&self, digest: &Digest) -> &Content {
@@ -292,7 +312,7 @@ impl<K: Known> Planning<'_, K> {
     fn is_served(&self, digest: &Digest) -> bool {
         let link = self.scene.revisions.get(digest).map_or(&Said::Absent, |leaf| &leaf.link);
         let is_known = link.is_of(digest) || matches!(link, Said::Empty | Said::Garbled(_) | Said::Names(_));
-        is_known && matches!(self.content(digest), Content::Whole { .. })
+        is_known && matches!(self.content(digest), Content::Whole { refusal: None, .. })
     }
 
     /// Writes the link to a manifest if there is none that is right.
@@ -377,9 +397,7 @@ impl<K: Known> Planning<'_, K> {
             return self.left(fault, "its content cannot be read: look at the disk, or at the permissions");
         }
         if self.options.from {
-            let planned = record(fault, RepairAction::Fetch, data_of(&data));
-            let why = if is_corrupt { "what is there does not hash to its digest" } else { "it is lost" };
-            self.push(planned, Act::Fetch { digest: data, is_manifest: true }, why);
+            self.fetch(fault, data, true, if is_corrupt { DAMAGED } else { "it is lost" });
             return self.revision_link(fault, &digest);
         }
         let above = match &fault.platform {
@@ -401,8 +419,7 @@ impl<K: Known> Planning<'_, K> {
         let Some(digest) = fault.digest.clone() else { return self.left(fault, "which blob it is, is not known") };
         if self.options.from {
             let data = digest_at(&fault.path).unwrap_or_else(|| digest.clone());
-            let planned = record(fault, RepairAction::Fetch, data_of(&data));
-            self.push(planned, Act::Fetch { digest: data, is_manifest: false }, "it is lost");
+            self.fetch(fault, data, false, "it is lost");
             return self.layer_link(fault, &digest);
         }
         if self.options.drop {
@@ -443,9 +460,7 @@ impl<K: Known> Planning<'_, K> {
         match (self.known.data(&digest), self.known.state(&digest)) {
             (Data::Missing, _) => self.blob(fault),
             (Data::Size(_), State::Corrupt) if self.options.from => {
-                let planned = record(fault, RepairAction::Fetch, data_of(&digest));
-                let why = "what is there does not hash to its digest";
-                self.push(planned, Act::Fetch { digest, is_manifest: false }, why);
+                self.fetch(fault, digest, false, DAMAGED);
             }
             (Data::Size(_), State::Corrupt) => {
                 let layer = fault.digest.clone().unwrap_or_else(|| digest.clone());

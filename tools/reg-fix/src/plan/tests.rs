@@ -183,6 +183,12 @@ fn a_tag_never_takes_what_was_deleted_or_is_broken() {
         assert!(steps.iter().all(|step| step.record.after.as_deref() == Some(index.to_string().as_str())), "{steps:?}");
         assert!(steps.iter().any(|step| step.record.why.as_ref().unwrap().contains(said)), "{steps:?}");
     }
+    // What a registry cannot read it cannot serve.
+    let Some(Content::Whole { refusal, .. }) = fixture.scene.manifests.get_mut(&index) else { panic!("it is whole") };
+    *refusal = Some("its schemaVersion is 3".to_owned());
+    let steps = plan(Some(&fixture.scene), &[fault], &Table(&fixture.known), NOTHING, &fixture.held);
+    assert_eq!(steps[0].record.after, Some(fixture.image.to_string()));
+    assert!(steps[0].record.why.as_ref().unwrap().contains("1 newer one cannot be served"), "{:?}", steps[0].record.why);
 }
 
 #[test]
