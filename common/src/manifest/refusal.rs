@@ -4,109 +4,229 @@
 //! below `manifest/`), and answers 500 where they do not fit; a push of the same bytes it refuses, so that somebody else wrote them. By its
 //! releases 2.8 and 3; where the two differ nothing is said. Schema 1 and artifact manifests are not judged: it depends on the registry.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 
 use super::{DOCKER_LIST, DOCKER_MANIFEST, DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST};
 
-/// What a registry reads first. Whatever is null counts as left out, here and below.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head {
-    schema_version: Option<i64>,
-    media_type: Option<String>,
+/// What a field must be. As Go's `encoding/json` does it, null is as good as nothing, the case of a field's name does not matter, and of a
+/// field that is there twice both must fit.
+#[derive(Clone, Copy)]
+enum Shape {
+    Text,
+    Number,
+    /// An object whose values are texts.
+    Texts,
+    List(&'static Shape),
+    /// An object with these fields; others do not matter.
+    Fields(Fields),
 }
 
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "read to see whether it can be")]
-struct Image {
-    config: Option<Descriptor>,
-    layers: List<Descriptor>,
-}
+type Fields = &'static [(&'static str, Shape)];
 
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "read to see whether it can be")]
-struct OciImage {
-    config: Option<Descriptor>,
-    layers: List<Descriptor>,
-    annotations: Texts,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    manifests: List<Descriptor>,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "read to see whether it can be")]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: Option<String>,
-    size: Option<i64>,
-    digest: Option<String>,
-    urls: List<String>,
-    annotations: Texts,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "read to see whether it can be")]
-struct Platform {
-    architecture: Option<String>,
-    os: Option<String>,
-    #[serde(rename = "os.version")]
-    os_version: Option<String>,
-    #[serde(rename = "os.features")]
-    os_features: List<String>,
-    variant: Option<String>,
-}
-
-type List<T> = Option<Vec<Option<T>>>;
-type Texts = Option<BTreeMap<String, Option<String>>>;
+const LIST_OF_TEXTS: Shape = Shape::List(&Shape::Text);
+const PLATFORM: Fields = &[
+    ("architecture", Shape::Text),
+    ("os", Shape::Text),
+    ("os.version", Shape::Text),
+    ("os.features", LIST_OF_TEXTS),
+    ("variant", Shape::Text),
+];
+/// A list of Docker's has features of the processor too.
+const DOCKER_PLATFORM: Fields = &[
+    ("architecture", Shape::Text),
+    ("os", Shape::Text),
+    ("os.version", Shape::Text),
+    ("os.features", LIST_OF_TEXTS),
+    ("variant", Shape::Text),
+    ("features", LIST_OF_TEXTS),
+];
+const DESCRIPTOR: Shape = Shape::Fields(&[
+    ("mediaType", Shape::Text),
+    ("size", Shape::Number),
+    ("digest", Shape::Text),
+    ("urls", LIST_OF_TEXTS),
+    ("annotations", Shape::Texts),
+    ("platform", Shape::Fields(PLATFORM)),
+]);
+const DOCKER_ENTRY: Shape = Shape::Fields(&[
+    ("mediaType", Shape::Text),
+    ("size", Shape::Number),
+    ("digest", Shape::Text),
+    ("urls", LIST_OF_TEXTS),
+    ("annotations", Shape::Texts),
+    ("platform", Shape::Fields(DOCKER_PLATFORM)),
+]);
+const HEAD: Fields = &[("schemaVersion", Shape::Number), ("mediaType", Shape::Text)];
+const DOCKER_IMAGE: Fields = &[("config", DESCRIPTOR), ("layers", Shape::List(&DESCRIPTOR))];
+const OCI_IMAGE: Fields = &[("config", DESCRIPTOR), ("layers", Shape::List(&DESCRIPTOR)), ("annotations", Shape::Texts)];
+const INDEX: Fields = &[("manifests", Shape::List(&DESCRIPTOR))];
+const LIST: Fields = &[("manifests", Shape::List(&DOCKER_ENTRY))];
 
 /// Why a registry cannot read these bytes, which are a JSON object, as a phrase that begins in lower case; `None` where it can, or where
 /// that depends on the registry.
 #[must_use]
 pub fn refusal(bytes: &[u8]) -> Option<String> {
-    refused(bytes).err()
+    // What is no UTF-8 is replaced, by registries too.
+    refused(&String::from_utf8_lossy(bytes)).err()
 }
 
-fn refused(bytes: &[u8]) -> Result<(), String> {
-    let head: Head = read(bytes)?;
-    let media_type = head.media_type.as_deref().unwrap_or_default();
-    match head.schema_version.unwrap_or(0) {
+fn refused(text: &str) -> Result<(), String> {
+    fits(text, HEAD)?;
+    let head = Head::read(text);
+    match head.schema_version {
         1 => return Ok(()),
         2 => {}
-        _ if media_type == OCI_ARTIFACT => return Ok(()),
+        _ if head.media_type == OCI_ARTIFACT => return Ok(()),
         other => return Err(format!("its schemaVersion is {other}")),
     }
-    match media_type {
-        DOCKER_MANIFEST => read::<Image>(bytes).map(drop),
-        OCI_MANIFEST => read::<OciImage>(bytes).map(drop),
-        DOCKER_LIST | OCI_INDEX => read::<Index>(bytes).map(drop),
+    match &*head.media_type {
+        DOCKER_MANIFEST => fits(text, DOCKER_IMAGE),
+        OCI_MANIFEST => fits(text, OCI_IMAGE),
+        DOCKER_LIST => fits(text, LIST),
+        OCI_INDEX => fits(text, INDEX),
         // Without a type it is an index where it has entries.
-        "" => match read::<Index>(bytes) {
-            Ok(Index { manifests: Some(_) }) => Ok(()),
-            _ => read::<OciImage>(bytes).map(drop),
-        },
+        "" if head.has_manifests && fits(text, INDEX).is_ok() => Ok(()),
+        "" => fits(text, OCI_IMAGE),
         DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED | OCI_ARTIFACT => Ok(()),
         other => Err(format!("its mediaType {other:?} is none of a manifest")),
     }
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    // A field that is there twice is an error here; registries take the last, as a `Value` does.
-    serde_json::from_slice(bytes)
-        .or_else(|_| serde_json::from_value(serde_json::from_slice::<Value>(bytes)?))
-        .map_err(|error| error.to_string())
+/// Whether a document has these fields.
+fn fits(text: &str, fields: Fields) -> Result<(), String> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    match Shape::Fields(fields).deserialize(&mut deserializer) {
+        // What else is wrong is told by who reads all of it.
+        Err(error) if error.classify() == Category::Data => Err(error.to_string()),
+        _ => Ok(()),
+    }
 }
 
+/// What a registry reads first.
+#[derive(Default)]
+struct Head {
+    schema_version: i64,
+    media_type: String,
+    has_manifests: bool,
+}
+
+impl Head {
+    /// Of a document that fits.
+    fn read(text: &str) -> Self {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        deserializer.deserialize_map(HeadVisitor).unwrap_or_default()
+    }
+}
+
+struct HeadVisitor;
+
+impl<'de> Visitor<'de> for HeadVisitor {
+    type Value = Head;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
+        let mut head = Head::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let is = |name: &str| key.eq_ignore_ascii_case(name);
+            // The last counts that is not null.
+            if is("schemaVersion") {
+                head.schema_version =
+                    map.next_value::<Option<serde_json::Number>>()?.map_or(head.schema_version, |number| number.as_i64().unwrap_or(0));
+            } else if is("mediaType") {
+                head.media_type = map.next_value::<Option<String>>()?.unwrap_or(head.media_type);
+            } else if is("manifests") {
+                head.has_manifests |= map.next_value::<Option<IgnoredAny>>()?.is_some();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(head)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Shape {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shape {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Text => "a text",
+            Self::Number => "a whole number",
+            Self::Texts => "an object of texts",
+            Self::List(_) => "a list",
+            Self::Fields(_) => "an object",
+        })
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        if matches!(self, Self::Text) { Ok(()) } else { Err(E::invalid_type(serde::de::Unexpected::Str(text), &self)) }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        if matches!(self, Self::Number) { Ok(()) } else { Err(E::invalid_type(serde::de::Unexpected::Signed(number), &self)) }
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        match self {
+            Self::Number if i64::try_from(number).is_ok() => Ok(()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        match self {
+            // -0 comes as this, and is a whole number.
+            Self::Number if number == 0.0 => Ok(()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self::List(shape) = self else { return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self)) };
+        while list.next_element_seed(*shape)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        match self {
+            Self::Texts => {
+                while map.next_key::<IgnoredAny>()?.is_some() {
+                    map.next_value_seed(Self::Text)?;
+                }
+            }
+            Self::Fields(fields) => {
+                while let Some(key) = map.next_key::<String>()? {
+                    match fields.iter().find(|(name, _)| key.eq_ignore_ascii_case(name)) {
+                        Some((_, shape)) => map.next_value_seed(*shape)?,
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+            }
+            _ => return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self)),
+        }
+        Ok(())
+    }
+}
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -148,9 +268,33 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_fields_counts() {
-        let document = |sizes: &str| format!(r#"{{"schemaVersion": 2, "mediaType": "{OCI_MANIFEST}", "config": {{{sizes}}}}}"#);
-        assert_eq!(refusal(document(r#""size": "1", "size": 1"#).as_bytes()), None);
-        assert!(refusal(document(r#""size": 1, "size": "1""#).as_bytes()).unwrap().contains("invalid type: string \"1\""));
+    fn fields_are_told_as_go_tells_them() {
+        let with = |fields: &str| refusal(format!(r#"{{"schemaVersion": 2, "mediaType": "{OCI_MANIFEST}", {fields}}}"#).as_bytes());
+        let says = |fields: &str, what: &str| assert!(with(fields).is_some_and(|why| why.contains(what)), "{fields}: {:?}", with(fields));
+        for fields in [
+            r#""config": {"size": 1, "size": 2}"#,
+            r#""config": {"size": -0}"#,
+            r#""SchemaVersion": 2"#,
+            r#""schemaVersion": null"#,
+            r#""annotations": {"a": "\ud800"}"#,
+        ] {
+            assert_eq!(with(fields), None, "{fields}");
+        }
+        says(r#""config": {"size": "1", "size": 1}"#, "invalid type: string \"1\", expected a whole number");
+        says(r#""config": {"size": 1, "Size": "1"}"#, "expected a whole number");
+        says(r#""schemaVersion": "2", "schemaVersion": 2"#, "expected a whole number");
+        says(r#""SchemaVersion": 3"#, "its schemaVersion is 3");
+        says(r#""layers": [{"urls": {}}]"#, "expected a list");
+        says(r#""layers": true"#, "expected a list");
+        // Registries replace what is no UTF-8.
+        let bytes = [br#"{"schemaVersion": 2, "annotations": {"a"#, &[0xff][..], br#"": ""#, &[0xfe], br#""}}"#].concat();
+        assert_eq!(refusal(&bytes), None);
+        let list = |features: &str| {
+            let text = format!(
+                r#"{{"schemaVersion": 2, "mediaType": "{DOCKER_LIST}", "manifests": [{{"platform": {{"features": {features}}}}}]}}"#
+            );
+            refusal(text.as_bytes())
+        };
+        assert_eq!((list(r#"["sse4"]"#), list(r#""sse4""#).is_some()), (None, true));
     }
 }
