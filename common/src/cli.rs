@@ -144,10 +144,10 @@ pub trait CommonArgs: Parser {
     /// The flags of every tool.
     fn common(&self) -> &CommonFlags;
 
-    /// What standard output and the exit status say of `arguments` that are wrong for this `cause`, where a convention of the tool's own
-    /// wants more than the sentence on standard error and 2.
+    /// What standard output and the exit status say of a command line that is wrong for this `cause`, with these `flags`, where a convention
+    /// of the tool's own wants more than the sentence on standard error and 2.
     #[must_use]
-    fn misused(_arguments: &[OsString], _cause: &str) -> Option<(String, u8)> {
+    fn misused(_flags: &[OsString], _cause: &str) -> Option<(String, u8)> {
         None
     }
 }
@@ -312,8 +312,11 @@ fn usage<A: CommonArgs>(tool: Tool, arguments: &[OsString], error: &clap::Error)
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let _ = write!(io::stderr().lock(), "{}: {text}", tool.name);
     let cause = text.lines().next().unwrap_or_default();
-    let told = A::misused(arguments, cause).and_then(|(text, status)| write_generated(text.as_bytes()).ok().map(|()| status));
-    ExitCode::from(told.unwrap_or(2))
+    // What comes after `--` is no flag.
+    let flags = arguments.split(|word| word == "--").next().unwrap_or_default();
+    let Some((text, status)) = A::misused(flags, cause) else { return ExitCode::from(2) };
+    let _ = write_generated(text.as_bytes());
+    ExitCode::from(status)
 }
 
 fn generated(command: &clap::Command, tool: Tool, what: Generate) -> io::Result<Vec<u8>> {

@@ -24,8 +24,9 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    /// How many there will be, once it is known.
+    /// How many there will be from now on, once it is known.
     pub fn expect(&self, total: u64) {
+        self.bar.set_position(0);
         self.bar.set_length(total);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} [{elapsed}, {eta} left]") {
             self.bar.set_style(style);

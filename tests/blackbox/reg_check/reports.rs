@@ -123,6 +123,7 @@ fn a_monitoring_system_is_given_a_line_and_a_status() {
         let ran = store(&none, words).run().status(3).stderr_has("--dep");
         assert!(ran.stdout().starts_with("REG-CHECK UNKNOWN - ") && ran.stdout().lines().count() == 1, "{ran}");
     }
+    store(&none, &["--depht", "--", "--format", "nagios"]).run().status(2);
     store(&none, &["--format", "yaml"]).run().status(2).stderr_has("junit").stderr_has("nagios");
 }
 

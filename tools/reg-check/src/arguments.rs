@@ -108,10 +108,10 @@ impl CommonArgs for Args {
         &self.common
     }
 
-    fn misused(arguments: &[OsString], cause: &str) -> Option<(String, u8)> {
+    fn misused(flags: &[OsString], cause: &str) -> Option<(String, u8)> {
         // What is wrong kept the flags from being read.
         let wants = |words: &[OsString]| matches!(words, [.., flag, name] if flag == "--format" && name == "nagios");
-        let is_wanted = arguments.iter().any(|word| word == "--format=nagios") || arguments.windows(2).any(wants);
+        let is_wanted = flags.iter().any(|word| word == "--format=nagios") || flags.windows(2).any(wants);
         is_wanted.then(|| nagios::misused(cause))
     }
 }
