@@ -81,10 +81,10 @@ pub fn update(streams: [&mut Stream; 2], blocks: [&[Block]; 2]) {
 /// Takes as many blocks of each of two streams as there are of both; false where this processor cannot.
 #[cfg(target_arch = "x86_64")]
 fn compress(states: [&mut [u32; 8]; 2], blocks: [&[Block]; 2]) -> bool {
-    let can = is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
+    let can = is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1");
     if can {
         #[expect(unsafe_code, reason = "whether a processor has an instruction is known only when the program runs")]
-        // SAFETY: nothing is asked of the caller but the two features, which were looked for just now; each implies the others named there.
+        // SAFETY: nothing is asked of the caller but the features, which were looked for just now, and SSE2, which each of these has.
         unsafe {
             x86::compress(states, blocks);
         }
