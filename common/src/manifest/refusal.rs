@@ -34,15 +34,6 @@ const PLATFORM: Fields = &[
     ("os.features", LIST_OF_TEXTS),
     ("variant", Shape::Text),
 ];
-/// A list of Docker's has features of the processor too.
-const DOCKER_PLATFORM: Fields = &[
-    ("architecture", Shape::Text),
-    ("os", Shape::Text),
-    ("os.version", Shape::Text),
-    ("os.features", LIST_OF_TEXTS),
-    ("variant", Shape::Text),
-    ("features", LIST_OF_TEXTS),
-];
 const DESCRIPTOR: Shape = Shape::Fields(&[
     ("mediaType", Shape::Text),
     ("size", Shape::Number),
@@ -51,19 +42,12 @@ const DESCRIPTOR: Shape = Shape::Fields(&[
     ("annotations", Shape::Texts),
     ("platform", Shape::Fields(PLATFORM)),
 ]);
-const DOCKER_ENTRY: Shape = Shape::Fields(&[
-    ("mediaType", Shape::Text),
-    ("size", Shape::Number),
-    ("digest", Shape::Text),
-    ("urls", LIST_OF_TEXTS),
-    ("annotations", Shape::Texts),
-    ("platform", Shape::Fields(DOCKER_PLATFORM)),
-]);
 const HEAD: Fields = &[("schemaVersion", Shape::Number), ("mediaType", Shape::Text)];
 const DOCKER_IMAGE: Fields = &[("config", DESCRIPTOR), ("layers", Shape::List(&DESCRIPTOR))];
 const OCI_IMAGE: Fields = &[("config", DESCRIPTOR), ("layers", Shape::List(&DESCRIPTOR)), ("annotations", Shape::Texts)];
 const INDEX: Fields = &[("manifests", Shape::List(&DESCRIPTOR))];
-const LIST: Fields = &[("manifests", Shape::List(&DOCKER_ENTRY))];
+/// A list of Docker's has features of the processor too.
+const FEATURES: Fields = &[("manifests", Shape::List(&Shape::Fields(&[("platform", Shape::Fields(&[("features", LIST_OF_TEXTS)]))])))];
 
 /// Why a registry cannot read these bytes, which are a JSON object, as a phrase that begins in lower case; `None` where it can, or where
 /// that depends on the registry.
@@ -85,7 +69,7 @@ fn refused(text: &str) -> Result<(), String> {
     match &*head.media_type {
         DOCKER_MANIFEST => fits(text, DOCKER_IMAGE),
         OCI_MANIFEST => fits(text, OCI_IMAGE),
-        DOCKER_LIST => fits(text, LIST),
+        DOCKER_LIST => fits(text, INDEX).and_then(|()| fits(text, FEATURES)),
         OCI_INDEX => fits(text, INDEX),
         // Without a type it is an index where it has entries.
         "" if head.has_manifests && fits(text, INDEX).is_ok() => Ok(()),

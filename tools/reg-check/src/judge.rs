@@ -158,14 +158,7 @@ mod tests {
             registry: Some("r.local".parse().unwrap()),
             repository: Some("team/app".to_owned()),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            digest: None,
-            manifest: None,
-            platform: None,
-            path: None,
-            content: Vec::new(),
-            problem,
-            weight: Weight::Broken,
-            detail: "it is broken".to_owned(),
+            ..Draft::new(problem, Weight::Broken, "it is broken")
         }
     }
 
