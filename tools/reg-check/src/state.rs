@@ -132,6 +132,7 @@ mod tests {
             assert!(State::read(&file, root).is_err(), "{rubbish:?}");
         }
     }
+
     #[test]
     fn what_was_not_looked_at_is_not_taken_for_read() {
         let root = Path::new("/srv/registry");
